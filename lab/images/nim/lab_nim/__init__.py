@@ -1,0 +1,7 @@
+# Copyright: the llmops.nim authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""The lab's NIM: a rehearsal of NVIDIA's container that needs no GPU and really generates from the weights it is given.
+
+Written from the published contract alone; it shares no code with the collection that deploys it.
+"""
