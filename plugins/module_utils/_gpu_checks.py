@@ -1,0 +1,186 @@
+# Copyright: the llmops.nim authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""Is the way from a container to the GPU open: driver, GPUs, Docker, container toolkit? Pure: judges what was observed.
+
+Private to the collection: breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ansible_collections.llmops.nim.plugins.module_utils import _contract
+from ansible_collections.llmops.nim.plugins.module_utils._gpus import busy, show
+from ansible_collections.llmops.nim.plugins.module_utils._host_docker import unreachable
+from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
+
+# Skips NIM's check that nearly all of a GPU's memory is free (observed in use from 1.8 on).
+RELAX = "NIM_RELAX_MEM_CONSTRAINTS"
+
+CONFIGURE_DOCKER = "nvidia-ctk runtime configure --runtime=docker && systemctl restart docker"
+
+
+def _version(seen, model):
+    """The NIM version of a model's image: as resolved, or as the image on the host says; None when unknown."""
+    image = model["image"]
+    return seen["nim_versions"].get(image) or seen["images"].get(image, {}).get("nim_version")
+
+
+def _by(models, key):
+    """Names of models by what key says of each, in the order of the models."""
+    groups = {}
+    for model in models:
+        groups.setdefault(key(model), []).append(model["name"])
+    return groups
+
+
+def _called(version):
+    return f"NIM {version}" if version else "a NIM of unknown version"
+
+
+def _override(verdict, name, found):
+    if verdict.severity != "problem":
+        return ""
+    value = re.split(r"[^0-9.]", found)[0]
+    return f' To go on anyway, lower the floor by name: floors: {{{name}: "{value}"}} (gpu_host_floors in the role).'
+
+
+def check_driver(findings, seen, models, floors):
+    found = seen["host"]["driver"]["version"] or ""
+
+    def key(model):
+        gpus = seen["assignments"].get(model["name"]) or seen["gpus"]
+        return _version(seen, model), bool(gpus) and all(gpu["data_center"] for gpu in gpus)
+
+    for (version, data_center), names in _by(models, key).items():
+        of = _contract.generation(version)
+        verdict = _contract.judge_driver(found, of, data_center, floors.get("driver"))
+        below = "is too old" if verdict.severity == "problem" else "is older than what is documented"
+        findings.judged(
+            verdict,
+            Problem(
+                f"The NVIDIA driver {found} {below} for {_called(version)}.",
+                evidence=f"driver {found}, wanted {verdict.floor} or newer"
+                f" ({'data-centre' if data_center else 'workstation or other'} GPU)",
+                remedy=f"Install driver {verdict.floor} or newer and reboot." + _override(verdict, "driver", found),
+                code="driver_too_old",
+            ),
+            names,
+        )
+
+
+def check_use(findings, seen, models):
+    """What is known to go wrong with GPUs that are there: MIG, memory in use, several models on one."""
+    relaxed = {model["name"] for model in models if str(model["env"].get(RELAX)) == "1"}
+    users = {}
+    for name, gpus in seen["assignments"].items():
+        own = {uuid for one in seen["releases"] if one["running"] and one["model"] == name for uuid in one["gpus"]}
+        for gpu in gpus:
+            users.setdefault(gpu["index"], []).append(name)
+            if gpu["mig"]:
+                findings.warn(
+                    Problem(
+                        f"GPU {gpu['index']}, which model {name} is to have, is in MIG mode.",
+                        evidence=show([gpu]),
+                        remedy=f"Switch it off (nvidia-smi -i {gpu['index']} -mig 0) or choose another GPU.",
+                        code="gpu_mig",
+                        source="documented: NIM 1.7 and 1.11 don't support MIG; 1.13 and 1.15 do, for small models",
+                    ),
+                    [name],
+                )
+            if busy(gpu) and gpu["uuid"] not in own and name not in relaxed:
+                findings.warn(
+                    Problem(
+                        f"GPU {gpu['index']}, which model {name} is to have, is in use.",
+                        evidence=f"{gpu['memory_used_mib']} of {gpu['memory_total_mib']} MiB are used",
+                        remedy="Stop what uses it (nvidia-smi names it) or choose another GPU; from NIM 1.8 on, "
+                        f'env: {{{RELAX}: "1"}} lets NIM start on it.',
+                        code="gpu_busy",
+                        source=_contract.FREE_GPU_SOURCE,
+                    ),
+                    [name],
+                )
+    for index, names in sorted(users.items()):
+        if len(names) > 1 and not relaxed.issuperset(names):
+            findings.warn(
+                Problem(
+                    f"Models {', '.join(names)} are to share GPU {index}.",
+                    evidence=f"gpus of each: {index}",
+                    remedy="Give each its own GPU; or, where they fit together, limit the memory of each and let NIM "
+                    f'start on a GPU in use, env: {{{RELAX}: "1"}}.',
+                    code="gpu_shared",
+                    source=_contract.FREE_GPU_SOURCE,
+                ),
+                names,
+            )
+
+
+def check_docker(findings, seen, models, floors):
+    docker = seen["host"]["docker"]
+    if not docker["reachable"]:
+        findings.refuse(unreachable(docker))
+        return
+    found = docker["version"]
+    for version, names in _by(models, lambda model: _version(seen, model)).items():
+        verdict = _contract.judge_version("docker", found, _contract.generation(version), floors.get("docker"))
+        findings.judged(
+            verdict,
+            Problem(
+                f"Docker {found} is older than {_called(version)} asks for.",
+                evidence=f"Docker {found}, wanted {verdict.floor} or newer",
+                remedy=f"Install Docker Engine {verdict.floor} or newer." + _override(verdict, "docker", found),
+                code="docker_too_old",
+            ),
+            names,
+        )
+    if not docker["gpus"] and seen["host"]["toolkit"]:
+        findings.refuse(
+            Problem(
+                "Docker cannot hand out GPUs.",
+                evidence="dockerd knows no runtime named nvidia, finds no nvidia-container-runtime-hook on its PATH, "
+                "and has no CDI device nvidia.com/gpu",
+                remedy=CONFIGURE_DOCKER,
+                code="docker_no_gpus",
+            )
+        )
+    if docker["rootless"]:
+        findings.warn(
+            Problem(
+                "Docker runs rootless.",
+                evidence="docker info: name=rootless",
+                remedy="Use the Docker Engine of the system; if not, see to no-cgroups in the toolkit's configuration.",
+                code="docker_rootless",
+                source='observed: rootless Docker breaks --gpus "device=0"',
+            )
+        )
+
+
+def check_toolkit(findings, seen, models, floors):
+    toolkit = seen["host"]["toolkit"]
+    if toolkit:
+        found = toolkit["version"]
+        for version, names in _by(models, lambda model: _version(seen, model)).items():
+            verdict = _contract.judge_version("toolkit", found, _contract.generation(version), floors.get("toolkit"))
+            findings.judged(
+                verdict,
+                Problem(
+                    f"The NVIDIA container toolkit {found} is older than {_called(version)} asks for.",
+                    evidence=f"container toolkit {found}, wanted {verdict.floor} or newer",
+                    remedy=f"Install nvidia-container-toolkit {verdict.floor} or newer.",
+                    code="toolkit_too_old",
+                ),
+                names,
+            )
+        return
+    by_cdi = seen["host"]["docker"]["gpus_via"] == "cdi"
+    (findings.warn if by_cdi else findings.refuse)(
+        Problem(
+            "The NVIDIA container toolkit is missing.",
+            evidence="no nvidia-ctk and no nvidia-container-cli"
+            + ("; Docker hands out GPUs by a CDI specification" if by_cdi else ""),
+            remedy=f"Install the package nvidia-container-toolkit, then: {CONFIGURE_DOCKER}",
+            code="toolkit_missing",
+            source="observed: a hand-written CDI specification serves without it" if by_cdi else "",
+        )
+    )

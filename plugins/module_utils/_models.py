@@ -1,0 +1,60 @@
+# Copyright: the llmops.nim authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""The one shared input, C(nim_models): its specification and the paths that follow from it.
+
+Private to the collection: breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+NIM_HOME = "/var/lib/nim"
+
+# Documented for users in plugins/doc_fragments/nim_models.py; a unit test holds the two equal.
+MODEL_OPTIONS = {
+    "name": {"type": "str", "required": True},
+    "image": {"type": "str", "required": True},
+    "weights": {
+        "type": "dict",
+        "required": True,
+        "options": {
+            "repo": {"type": "str", "required": True},
+            "revision": {"type": "str", "default": "main"},
+        },
+    },
+    "profile": {"type": "str", "default": "auto"},
+    "gpus": {"type": "raw", "default": {"count": 1}},
+    "port": {"type": "int", "default": 8000},
+    "address": {"type": "str", "default": "0.0.0.0"},
+    "served_name": {"type": "str"},
+    "uid": {"type": "int", "default": 1000},
+    "shm_size": {"type": "str", "default": "16g"},
+    "env": {"type": "dict", "default": {}},
+    "verify": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "prompt": {"type": "str", "required": True},
+            "expect": {"type": "str", "required": True},
+            "max_tokens": {"type": "int", "default": 64, "no_log": False},
+        },
+    },
+}
+
+MODELS_SPEC = {"type": "list", "elements": "dict", "required": True, "options": MODEL_OPTIONS}
+
+
+def served_name(model):
+    """The id under which the model (dict of MODEL_OPTIONS) answers the API: C(served_name), or its C(name)."""
+    return model.get("served_name") or model["name"]
+
+
+def cache_dir(name, home=NIM_HOME):
+    """The NIM cache of the model called name (str), an absolute path on the host."""
+    return f"{home}/{name}/cache"
+
+
+def secrets_file(name, home=NIM_HOME):
+    """The env file (mode 0600) that carries keys into the container of the model called name, an absolute path."""
+    return f"{home}/{name}/secrets.env"

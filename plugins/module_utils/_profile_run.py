@@ -1,0 +1,221 @@
+# Copyright: the llmops.nim authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""C(list-model-profiles) by the docker command: its arguments, what must not be shown, what a failure means.
+
+Private to the collection: breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+
+from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
+
+_GPU = re.compile(r"\d{1,4}|(?:GPU|MIG)-[0-9A-Za-z/-]+")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SECRET_NAME = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)$", re.IGNORECASE)
+_SECRET_TEXT = re.compile(r"\b(?:nvapi-[\w-]{8,}|hf_\w{8,})|(?<=://)[^\s/@:]+:[^\s/@]+(?=@)")
+# The docker command reads these itself, so the container's values must not stand in its environment. None is secret.
+_CLIENTS_OWN = ("HOME", "PATH", "SSL_CERT_DIR", "SSL_CERT_FILE")
+
+# What docker or the container runtime says, what it means, what to do. As in published logs of NIM users.
+_FAILURES = (
+    (
+        r"No such image|Unable to find image",
+        "the image is not on this host",
+        "Pull it first: docker pull IMAGE",
+        "image_missing",
+    ),
+    (
+        r"could not select device driver",
+        "Docker cannot hand out GPUs",
+        "Install the NVIDIA Container Toolkit, run nvidia-ctk runtime configure --runtime=docker, restart Docker.",
+        "toolkit_missing",
+    ),
+    (
+        r"unknown device|nvidia-container-cli: device error|no such device",
+        "one of the GPUs is not on this host",
+        "See nvidia-smi -L for those that are.",
+        "gpu_unknown",
+    ),
+    (
+        r"unsatisfied condition: cuda",
+        "the NVIDIA driver is too old for the image",
+        "Install a newer driver, or take an older image.",
+        "driver_too_old",
+    ),
+    (
+        r"driver not loaded|libnvidia-ml\.so",
+        "the NVIDIA driver is not loaded or not whole",
+        "Install or load the driver (nvidia-smi must work on the host), or reboot.",
+        "driver_not_loaded",
+    ),
+    (
+        r"permission denied while trying to connect|Cannot connect to the Docker daemon|Is the docker daemon running",
+        "Docker does not answer",
+        "Start Docker, and run the task with become: true.",
+        "docker_unreachable",
+    ),
+    (
+        r"executable file not found|list-model-profiles: (?:command )?not found",
+        "the image does not know list-model-profiles",
+        "Check that the image is a NIM for LLMs.",
+        "not_a_nim",
+    ),
+    (
+        r"I/O error Permission denied|Permission denied \(os error 13\)",
+        "the container's user may not write to the NIM cache",
+        "Give the cache directory to the user that the container runs as.",
+        "cache_not_writable",
+    ),
+    (
+        r"Authentication Error|HTTP status client error \(40[13]|api\.ngc\.nvidia\.com.*\b40[13]\b",
+        "NGC refuses the key",
+        "Check NGC_API_KEY in the env file: it must be valid and its organisation entitled to the model.",
+        "ngc_key_refused",
+    ),
+    (
+        r"error sending request for url",
+        "the container does not reach NGC",
+        "Check the network, proxy and certificates of the host.",
+        "ngc_unreachable",
+    ),
+)
+
+
+def listing_command(docker, name, image, gpus, user=None, env=(), env_file=None, volumes=(), shm_size=None):
+    """The arguments (list of str) that list the profiles, in a container of that name; docker is a path.
+
+    gpus: list of str, indexes or UUIDs, or all. env: dict of str; raises Problem where it cannot be passed on.
+    Values of env go by client_env(); an image that is not on the host is not pulled.
+    """
+    command = [docker, "run", "--rm", "--name", name, "--pull", "never", "--gpus", device_request(gpus)]
+    if user:
+        command += ["-u", user]
+    if env_file:
+        command += ["--env-file", env_file]
+    for variable in sorted(env):
+        command += ["-e", f"{variable}={env[variable]}" if variable in _CLIENTS_OWN else variable]
+    for volume in volumes:
+        command += ["-v", volume]
+    if shm_size:
+        command += ["--shm-size", shm_size]
+    return [*command, image, "list-model-profiles"]
+
+
+def device_request(gpus):
+    """The value (str) of docker's --gpus for gpus (list of str: indexes or UUIDs, or all alone)."""
+    if gpus == ["all"]:
+        return "all"
+    wrong = [gpu for gpu in gpus if not _GPU.fullmatch(gpu)]
+    if wrong or not gpus:
+        raise Problem(
+            "The GPUs for the listing are not given by index or UUID.",
+            evidence=f"gpus: {gpus}",
+            remedy='Give what the service will have, e.g. gpus: [0] or ["GPU-…"], or ["all"].',
+            code="gpus_malformed",
+        )
+    # A comma parts docker's own fields, so several devices stand in double quotes, which docker itself reads.
+    return f"device={gpus[0]}" if len(gpus) == 1 else f'"device={",".join(gpus)}"'
+
+
+def container_env(env):
+    """The variables (dict of str) for the container from the option env (dict); raises Problem."""
+    clean = {}
+    for variable, value in env.items():
+        variable = str(variable)
+        if not _VARIABLE.fullmatch(variable):
+            raise Problem(
+                f"{variable!r} is no name of an environment variable.",
+                remedy="Use letters, digits and underscores.",
+                code="env_name",
+            )
+        if variable.startswith("DOCKER_"):
+            raise Problem(
+                f"{variable} is read by the docker command itself and cannot be passed by it.",
+                remedy="Leave it out of env.",
+                code="env_name",
+            )
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            raise Problem(
+                f"The value of {variable} in env is no text.",
+                evidence=f"it is a {type(value).__name__}",
+                remedy='Write it in quotes, as NIM should read it ("1", "true" …).',
+                code="env_value",
+            )
+        clean[variable] = str(value)
+    return clean
+
+
+def client_env(environ, env):
+    """The environment (dict of str) of the docker command: environ with the container's env, but for its own."""
+    mixed = dict(environ)
+    mixed.update({variable: value for variable, value in env.items() if variable not in _CLIENTS_OWN})
+    return mixed
+
+
+def secret_values(env):
+    """The values (set of str) of env (dict) whose names say that they are secret."""
+    return {str(value) for name, value in env.items() if _SECRET_NAME.search(str(name)) and len(str(value)) >= 4}
+
+
+def read_env_file(text):
+    """The variables (dict of str) in the text (str) of a docker env file."""
+    pairs = (line.strip().partition("=") for line in text.splitlines() if not line.lstrip().startswith("#"))
+    return {name.strip(): value.strip() for name, equals, value in pairs if equals}
+
+
+def without_secrets(text, secrets):
+    """The text (str) with the secrets (set of str), and what looks like a key of NGC or of the hub, masked."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "********")
+    return _SECRET_TEXT.sub("********", text)
+
+
+def last_lines(text, most=15):
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    return "\n".join(line[:300] for line in lines[-most:])
+
+
+def known_failure(output, image, evidence):
+    """The Problem that the output (str) of a listing tells by a known message, or None."""
+    for pattern, what, remedy, code in _FAILURES:
+        if re.search(pattern, output, re.IGNORECASE):
+            what = f"The profiles of {image} cannot be listed: {what}."
+            return Problem(what, evidence, remedy.replace("IMAGE", image), code)
+    return None
+
+
+def run(command, environ, timeout):
+    """(exit status, or None where it took longer than timeout seconds; stdout and stderr in the order written)."""
+    with subprocess.Popen(
+        command,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _none = process.communicate(timeout=timeout)
+            rc = process.returncode
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            output, _none = process.communicate()
+            rc = None
+    return rc, output.decode("utf-8", "replace")
+
+
+def run_problem(rc, output, image):
+    """The Problem of a docker run that ended with rc (int) after its output (str)."""
+    evidence = f"docker ended with status {rc}\n{last_lines(output)}"
+    return known_failure(output, image, evidence) or Problem(
+        f"The profiles of {image} cannot be listed: docker run failed.",
+        evidence,
+        "Mend what the last lines name.",
+        "listing_failed",
+    )

@@ -1,0 +1,452 @@
+#!/usr/bin/python
+# Copyright: the llmops.nim authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: lfs_snapshot
+short_description: Have the files of a hub repository at a commit on the host, proven and read-only
+version_added: 0.1.0
+author: The llmops.nim authors (@llmops)
+description:
+  - Fetches a model repository of the Hugging Face hub, or of any server that speaks git over HTTP with Git LFS, and
+    publishes it as a read-only directory named by the commit. The directory appears complete or not at all.
+  - The repository is cloned without large files and judged first. A missing C(config.json), tokenizer or shard, a
+    pointer in the place of a file, a symbolic link or a full disk is told before anything large is downloaded.
+  - Large files are fetched by C(git lfs fetch) into one store for all repositories, beneath O(weights_dir)C(/objects),
+    and linked from there into the snapshot, so there is one copy on the disk and a shard that several commits share
+    is fetched once. The sha256 of each is compared with the pointer before it is linked.
+  - A download that was cut, or whose run was killed, goes on where it stopped.
+  - Where the snapshot is complete nothing is written, and with a commit as O(revision) nothing is connected to. The
+    check compares names, sizes, modes and modification times, and does not read the files again.
+attributes:
+  check_mode:
+    support: full
+    description:
+      - Reads the small part of the repository into a temporary directory, makes all checks that come before the
+        download, and tells what would be fetched. Where git is not installed yet, the sizes are unknown.
+  diff_mode:
+    support: full
+    description: Shows the digest of the snapshot before and after.
+  idempotent:
+    support: full
+    description: Nothing is changed where the snapshot is complete.
+options:
+  repo:
+    description: The repository, as C(organisation/name).
+    type: str
+    required: true
+  revision:
+    description:
+      - A branch, a tag or a commit. A commit (40 hex digits) is best, since it means the same everywhere and always.
+    type: str
+    default: main
+  endpoint:
+    description: The address of the hub.
+    type: str
+    default: https://huggingface.co
+  token:
+    description:
+      - The token for repositories that are gated or private. It is given to the address in O(endpoint) only, and
+        written nowhere.
+    type: str
+  weights_dir:
+    description: The absolute path of the directory that holds objects and snapshots.
+    type: path
+    default: /var/lib/nim/weights
+  transfers:
+    description: How many files to download at the same time.
+    type: int
+    default: 8
+  reserve_bytes:
+    description: The free space in bytes that must be left on the disk after the download.
+    type: int
+    default: 1073741824
+  retries:
+    description:
+      - How often in a row to ask again, after growing pauses, when the connection breaks or the hub is busy and no byte
+        came in between. As long as bytes come, it goes on.
+    type: int
+    default: 3
+  lock_timeout:
+    description: How many seconds to wait for another run that works on the same repository.
+    type: int
+    default: 600
+requirements:
+  - git and git-lfs on the host
+notes:
+  - Needs Linux.
+seealso:
+  - name: Git LFS
+    description: The specification of pointers and the batch API.
+    link: https://github.com/git-lfs/git-lfs/tree/main/docs
+"""
+
+EXAMPLES = r"""
+- name: Have the fine-tuned weights on the host
+  llmops.nim.lfs_snapshot:
+    repo: nvidia/OpenMath2-Llama3.1-8B
+    revision: main
+    token: "{{ lookup('ansible.builtin.env', 'HF_TOKEN') }}"
+  register: snapshot
+
+- name: Show where they are
+  ansible.builtin.debug:
+    msg: "{{ snapshot.path }}: {{ snapshot.files }} files, {{ snapshot.manifest_sha256 }}"
+"""
+
+RETURN = r"""
+path:
+  description:
+    - The absolute path of the snapshot. In check mode, where it would be.
+  type: str
+  returned: success
+  sample: /var/lib/nim/weights/lab--Llama-3.2-1B-capitals/0a4c7e01b2d9c3f4a5b6c7d8e9f00112233445566
+commit:
+  description: The commit, 40 hex digits.
+  type: str
+  returned: success
+manifest:
+  description: The path of the manifest, which names each file with its size and sha256.
+  type: str
+  returned: success
+manifest_sha256:
+  description:
+    - The digest of all file names and contents. In the snapshot,
+      C(find . -type f -printf '%P\\0' | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum) gives the same.
+      Null in check mode where it is not known yet.
+  type: str
+  returned: success
+files:
+  description: The number of files. Null in check mode where it is not known yet.
+  type: int
+  returned: success
+bytes_total:
+  description: The size of all files in bytes. Null in check mode where it is not known yet.
+  type: int
+  returned: success
+bytes_fetched:
+  description:
+    - The size in bytes of the large files that were not in the store and had to be fetched; in check mode, that would
+      have to be. Null in check mode where it is not known yet.
+  type: int
+  returned: success
+checkpoint:
+  description:
+    - What the files say about the model; what they do not say is null. Empty in check mode where it is not known yet.
+  type: dict
+  returned: success
+  contains:
+    architecture:
+      description: The first of the architectures in C(config.json).
+      type: str
+      sample: LlamaForCausalLM
+    model_type:
+      description: The model type in C(config.json).
+      type: str
+    dtype:
+      description: The type of the weights as C(config.json) gives it.
+      type: str
+      sample: bfloat16
+    precision:
+      description: The same as profiles call it, V(bf16) or V(fp16). Null for other types and quantised weights.
+      type: str
+    max_position_embeddings:
+      description: The longest context in tokens.
+      type: int
+    quantization:
+      description: The method in the quantization config of C(config.json).
+      type: str
+    has_chat_template:
+      description: Whether the tokenizer comes with a chat template, without which there are no chat completions.
+      type: bool
+    adapter_only:
+      description: Whether it is a LoRA adapter without its base model. Such a repository is refused.
+      type: bool
+    weight_files:
+      description: The number of weight files.
+      type: int
+    weight_bytes:
+      description: The size of the weight files in bytes.
+      type: int
+problems:
+  description: What stands in the way, each with evidence and remedy.
+  type: list
+  elements: dict
+  returned: failure
+  contains:
+    code:
+      description: A stable word for programs.
+      type: str
+      sample: no_access
+    what:
+      description: What is wrong.
+      type: str
+    evidence:
+      description: What was seen.
+      type: str
+    remedy:
+      description: What to do.
+      type: str
+    source:
+      description: Where the rule comes from.
+      type: str
+problem:
+  description: The first of RV(problems).
+  type: dict
+  returned: failure
+"""
+
+import errno
+import os
+import shutil
+import tempfile
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.llmops.nim.plugins.module_utils import _checkpoint, _clone, _hub, _lfs, _snapshot
+from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem, report
+
+ARGUMENT_SPEC = {
+    "repo": {"type": "str", "required": True},
+    "revision": {"type": "str", "default": "main"},
+    "endpoint": {"type": "str", "default": _hub.HUB},
+    "token": {"type": "str", "no_log": True},
+    "weights_dir": {"type": "path", "default": "/var/lib/nim/weights"},
+    "transfers": {"type": "int", "default": 8},
+    "reserve_bytes": {"type": "int", "default": 1024**3},
+    "retries": {"type": "int", "default": 3},
+    "lock_timeout": {"type": "int", "default": 600},
+}
+
+
+class Refused(Exception):
+    """Several problems (list of Problem) at once."""
+
+    def __init__(self, problems):
+        super().__init__(report(problems))
+        self.problems = problems
+
+
+class Run:
+    """One pass: observe, and where the snapshot is not complete, plan, fetch, prove and publish it."""
+
+    def __init__(self, module):
+        self.module = module
+        self.wanted = module.params
+        self.token = module.params["token"] or None
+        self.commit = None
+        self.fetched = set()
+
+    def ensure(self):
+        """The module's result (dict)."""
+        wanted = self.wanted
+        hub = (wanted["endpoint"], wanted["repo"], wanted["revision"], self.token)
+        _hub.check(*hub)
+        self.commit = _hub.resolve(self.module.run_command, *hub)
+        self.spot = _snapshot.place(wanted["weights_dir"], wanted["repo"], self.commit)
+        found = self.published(say=True)
+        if found:
+            return self.result(found)
+        if self.module.check_mode:
+            return self.foresee() if shutil.which("git") else self.unknown()
+        with _snapshot.locked(self.spot.lock, wanted["lock_timeout"]) as descriptor:
+            found = self.published()
+            if found:  # by the run that held the lock before
+                return self.result(found)
+            return self.make(self.clone(self.spot.git, (descriptor,)))
+
+    def clone(self, git_dir, pass_fds=()):
+        hub = (self.wanted["endpoint"], self.wanted["repo"], self.token)
+        return _clone.Clone(self.module.run_command, *hub, self.commit, git_dir, pass_fds)
+
+    def published(self, say=False):
+        """The manifest (dict) of the snapshot if it is there and as published, else None."""
+        found = _snapshot.read_manifest(self.spot.manifest)
+        if not found or not os.path.isdir(self.spot.path):
+            return None
+        altered = _snapshot.altered(self.spot.path, found["files"])
+        if altered and say:
+            verb = "would be" if self.module.check_mode else "is"
+            self.module.warn(f"{self.spot.path} was altered and {verb} made anew: " + ", ".join(altered[:10]))
+        return None if altered else found
+
+    def foresee(self):
+        """What make() would do, from a clone of the small files in a temporary directory."""
+        with tempfile.TemporaryDirectory(prefix="lfs_snapshot.") as scratch:
+            document, _entries, pointers = self.plan(self.clone(os.path.join(scratch, "git")))
+        self.fetched = _lfs.missing(self.spot.store, pointers.values())
+        return self.result(document, changed=True)
+
+    def make(self, clone):
+        """Fetch, prove and publish, with the lock held."""
+        new = _snapshot.is_new(self.spot)
+        _snapshot.clean(self.spot.home)
+        try:
+            clone.link_store(self.spot.store)
+            document, entries, pointers = self.plan(clone)
+        except (Problem, Refused):
+            if new:  # a refusal leaves no trace
+                _snapshot.forget(self.spot)
+            raise
+        self.fetch(clone, pointers)
+        self.judge_headers(
+            (path, self.content(pointer, 64), pointer.size)
+            for path, pointer in pointers.items()
+            if path.endswith(".safetensors")
+        )
+        copied = _snapshot.publish(self.spot, entries, document, clone.git_dir)
+        if copied:
+            self.module.warn("Copied, for want of hard links, and taking their space twice: " + ", ".join(copied))
+        return self.result(document, changed=True)
+
+    def plan(self, clone):
+        """The manifest to be (dict), the tree (list of Entry), and path -> Pointer; raises all that is against it."""
+        if not self.module.check_mode:
+            clone.need_lfs()
+        clone.fetch(self.wanted["retries"])
+        entries, problems = clone.tree()
+        files, contents, pointers = clone.survey(entries, _checkpoint.TEXTS)
+        large = {path: pointers[path] for path in _checkpoint.TEXTS if path in pointers}
+        if large and not self.module.check_mode:
+            self.fetch(clone, large, only=sorted(large))
+        for path, pointer in large.items():
+            if not _lfs.missing(self.spot.store, [pointer]):
+                contents[path] = self.content(pointer)
+        sizes = {file["path"]: file["size"] for file in files}
+        found, facts = _checkpoint.inspect(sizes, contents, clone.untracked(list(pointers)))
+        problems += found + self.space(pointers.values(), clone.incomplete)
+        if problems:
+            raise Refused(problems)
+        self.judge_headers(
+            (path, content, sizes[path]) for path, content in contents.items() if path.endswith(".safetensors")
+        )
+        return _snapshot.manifest(self.wanted["repo"], self.commit, files, facts), entries, pointers
+
+    def space(self, pointers, incomplete):
+        """What the disk says to fetching those of pointers that are not there yet (list of Problem)."""
+        there = self.spot.store
+        while not os.path.isdir(there):
+            there = os.path.dirname(there)
+        disk = os.statvfs(there)
+        free = disk.f_bavail * disk.f_frsize
+        missing = _lfs.missing(self.spot.store, pointers)
+        fetch = sum(pointer.size for pointer in missing) - sum(_lfs.incomplete(incomplete, missing).values())
+        reserve = self.wanted["reserve_bytes"]
+        if fetch + reserve <= free:
+            return []
+        return [
+            Problem(
+                f"The disk is too small: {_gib(fetch + reserve)} are needed, {_gib(free)} are free.",
+                f"{_gib(fetch)} to fetch and {_gib(reserve)} to be left free (reserve_bytes), at {there}",
+                "Remove releases that are no longer used, or put weights_dir on a larger disk.",
+                "disk_too_small",
+            )
+        ]
+
+    def fetch(self, clone, pointers, only=()):
+        """Have the objects of pointers (path -> Pointer) in the store, each proven; only: paths to leave it at."""
+        store, wanted = self.spot.store, set(pointers.values())
+        paths = {pointer.oid: path for path, pointer in pointers.items()}
+        healed = _lfs.prove(store, wanted)
+        if healed:
+            self.module.warn("Not what they should be, and fetched anew: " + ", ".join(paths[oid] for oid in healed))
+        missing = _lfs.missing(store, wanted)
+        if not missing:
+            return
+        self.fetched |= missing
+        _lfs.adopt(clone.incomplete, missing)
+        suspects = set()
+
+        def attempt():
+            worked, text = clone.fetch_objects(self.wanted["transfers"], self.wanted["retries"], only)
+            wrong = _lfs.mismatched(text)
+            _lfs.discard(clone.incomplete, wrong)
+            if wrong - suspects:  # bytes that an earlier run left may be at fault: once more, from the first byte
+                suspects.update(wrong)
+                return attempt()
+            return None if worked else _lfs.explain(text, paths, *clone.hub, self.commit, self.token)
+
+        def progress():
+            left = sum(pointer.size for pointer in _lfs.missing(store, missing))
+            return sum(_lfs.incomplete(clone.incomplete, missing).values()) - left
+
+        problem = _lfs.persist(attempt, progress, self.wanted["retries"])
+        if problem:
+            raise problem
+        wrong = _lfs.prove(store, missing) | {pointer.oid for pointer in _lfs.missing(store, missing)}
+        if wrong:
+            raise _lfs.corrupt(wrong, paths, "git-lfs took it; its sha256 is another, and it is out of the store again")
+
+    def content(self, pointer, length=-1):
+        """The object's first length bytes, or all."""
+        with open(_lfs.object_path(self.spot.store, pointer.oid), "rb") as stream:
+            return stream.read(length)
+
+    @staticmethod
+    def judge_headers(weights):
+        """Raise what is wrong with safetensors files, given as (path, first bytes, size)."""
+        problems = [_checkpoint.header_problem(*weight) for weight in sorted(weights)]
+        problems = [problem for problem in problems if problem]
+        if problems:
+            raise Refused(problems)
+
+    def result(self, document, changed=False):
+        """What the module returns for a manifest (dict)."""
+        return {
+            "changed": changed,
+            "path": self.spot.path,
+            "commit": self.commit,
+            "manifest": self.spot.manifest,
+            "manifest_sha256": document["digest"],
+            "files": len(document["files"]),
+            "bytes_total": document["bytes_total"],
+            "bytes_fetched": sum(pointer.size for pointer in self.fetched),
+            "checkpoint": document["checkpoint"],
+            "diff": {
+                "before": {} if changed else {self.spot.path: document["digest"]},
+                "after": {self.spot.path: document["digest"]},
+            },
+        }
+
+    def unknown(self):
+        """What can be said in check mode on a host without git."""
+        self.module.warn(f"git is not installed yet: what {self.wanted['repo']} needs is not known.")
+        return {
+            "changed": True,
+            "path": self.spot.path,
+            "commit": self.commit,
+            "manifest": self.spot.manifest,
+            "checkpoint": {},
+            **dict.fromkeys(("manifest_sha256", "files", "bytes_total", "bytes_fetched")),
+        }
+
+
+def _gib(count):
+    """A number of bytes for people (str)."""
+    return f"{count / 1024**3:.2f} GiB"
+
+
+def main():
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    os.umask(0o022)
+    run, head = Run(module), ""
+    try:
+        result = run.ensure()
+    except Refused as refused:
+        problems, head = refused.problems, f"{module.params['repo']} at {run.commit} is refused.\n"
+    except Problem as problem:
+        problems = [problem]
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        problems = [Problem("The disk is full.", str(error), "Free space, then run again.", "disk_full")]
+    else:
+        module.exit_json(**result)
+    told = [problem.as_dict() for problem in problems]
+    module.fail_json(msg=head + report(problems), problem=told[0], problems=told)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+# Copyright: the llmops.nim authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.llmops.nim.plugins.module_utils._readiness import Progress, phase, verdict
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("INFO nim_hub_ngc::api::tokio: Downloaded filename: config.json to blob", "downloading"),
+        (
+            "INFO build_utils.py:239] Total time of reading and converting rank0 checkpoint: 0.18 s",
+            "building the engine",
+        ),
+        ("[11/10/2025-06:30:40] [TRT-LLM] [I] Building", "building the engine"),
+        ("INFO build_utils.py:247] Total time of building rank0 engine: 83.79 s", "loading"),
+        ("Engine size in bytes 3112711548", "loading"),
+        ("INFO server.py:89] Starting HTTP server on port 8000", "loading"),
+        ("This is a PLACEHOLDER LEGAL FILE. REPLACE WITH ACTUAL FILE.", None),
+        ("", None),
+    ],
+)
+def test_a_line_tells_its_phase(line, expected):
+    assert phase(line) == expected
+
+
+def test_phases_have_their_lengths():
+    progress = Progress(100.0)
+    progress.read(["Downloaded filename: a", "Downloaded filename: b"], 110.0)
+    progress.read(["reading and converting rank0 checkpoint: 0.2 s"], 130.0)
+    progress.read(["Engine size in bytes 1"], 214.0)
+    progress.ready(216.0)
+    assert progress.phases(216.0) == [
+        {"phase": "starting", "seconds": 10.0},
+        {"phase": "downloading", "seconds": 20.0},
+        {"phase": "building the engine", "seconds": 84.0},
+        {"phase": "loading", "seconds": 2.0},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "word"),
+    [
+        ({"Status": "exited", "ExitCode": 1}, "exit status 1"),
+        ({"Status": "exited", "ExitCode": 137, "OOMKilled": True}, "memory"),
+        ({"Status": "restarting", "ExitCode": 2}, "again and again"),
+        ({"Status": "running", "ExitCode": 0, "RestartCount": 3}, "again and again"),
+        ({"Status": "paused"}, "paused"),
+        ({"Status": "dead", "ExitCode": 1}, "exit status 1"),
+    ],
+)
+def test_a_container_that_will_never_be_ready_says_why(state, word):
+    assert word in verdict(state, 2)
+
+
+@pytest.mark.parametrize("status", ["created", "running"])
+def test_a_container_that_may_become_ready_gets_time(status):
+    assert verdict({"Status": status, "ExitCode": 0, "RestartCount": 2}, 2) is None

@@ -1,0 +1,75 @@
+# Copyright: the llmops.nim authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""What stands in two places says the same in both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
+# Given by the inventory, or by the role before.
+GIVEN = {"nim_models", "nim_container_plan"}
+
+
+def load(path):
+    return yaml.safe_load((ROOT / path).read_text())
+
+
+def options(role):
+    """The options of all entry points of a role: name → specification."""
+    merged = {}
+    for entry in load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"].values():
+        merged.update(entry.get("options", {}))
+    return merged
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_defaults_equal_the_argument_specs(role):
+    defaults = load(f"roles/{role}/defaults/main.yml")
+    specified = {name: spec.get("default") for name, spec in options(role).items() if name not in GIVEN}
+    assert defaults == specified
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_s_variables_bear_its_name(role):
+    assert all(name.startswith(f"{role}_") for name in set(options(role)) - {"nim_models"})
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_entry_point_has_its_tasks_and_is_described(role):
+    entries = load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]
+    for name, entry in entries.items():
+        assert (ROOT / f"roles/{role}/tasks/{name}.yml").exists()
+        assert entry["short_description"]
+
+
+def test_the_action_group_holds_every_module():
+    modules = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
+    assert load("meta/runtime.yml")["action_groups"]["nim"] == modules
+
+
+def test_every_filter_is_described():
+    described = {path.stem for path in (ROOT / "plugins/filter").glob("*.yml")}
+    names = set()
+    for path in (ROOT / "plugins/filter").glob("*.py"):
+        scope = {}
+        exec(compile(path.read_text(), str(path), "exec"), scope)
+        names |= set(scope["FilterModule"]().filters())
+    assert described == names
+
+
+def test_the_links_of_the_clone_lead_home():
+    link = ROOT / "collections/ansible_collections/llmops/nim"
+    for name in ("galaxy.yml", "meta", "playbooks", "plugins", "roles"):
+        assert (link / name).is_symlink()
+        assert (link / name).resolve() == ROOT / name
+
+
+def test_the_lab_s_nim_shares_no_code_with_the_collection():
+    for path in (ROOT / "lab/images/nim").rglob("*.py"):
+        assert "ansible_collections" not in path.read_text()
