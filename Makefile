@@ -1,0 +1,75 @@
+# make demo    the main job on the lab: from weights on a hub to verified endpoints on two GPU servers
+# make test    everything CI runs: lint, unit tests, molecule
+# make check   the fast part of it: lint and unit tests
+# make bench   the times of the main job on this machine, beside a peer's
+# make lab     the lab alone
+# make clean   take down and remove what all of these have made, and nothing else
+
+PYTHON ?= python3
+# Modules also run on Python 3.8 (Ubuntu 20.04): their tests do too, where one is at hand.
+PYTHON38 ?= $(firstword $(wildcard /usr/bin/python3.8 /usr/local/bin/python3.8 $(HOME)/.pyenv/versions/3.8.*/bin/python3.8))
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+
+.PHONY: help demo test check lint unit unit38 molecule bench lab clean
+.NOTPARALLEL:
+
+help:
+	@sed -n '/^# make/s/^# //p' Makefile
+
+.venv/run.stamp: requirements.txt
+	./lab/prepare python $(PYTHON)
+	pip install --quiet --requirement requirements.txt
+	touch $@
+
+.venv/dev.stamp: .venv/run.stamp requirements-dev.txt
+	pip install --quiet --requirement requirements-dev.txt
+	touch $@
+
+lab: .venv/run.stamp
+	./lab/prepare engine
+	$(SUDO) .venv/bin/ansible-playbook playbooks/lab_up.yml
+
+demo: lab
+	ansible-playbook playbooks/deploy.yml -i inventories/lab
+	python lab/show.py
+
+check: lint unit unit38
+
+lint: .venv/dev.stamp
+	ruff check .
+	ruff format --check .
+	yamllint --strict .
+	vermin --quiet --target=3.8- --no-tips --eval-annotations plugins
+	ansible-lint --offline
+
+unit: .venv/dev.stamp
+	./lab/prepare tools
+	pytest
+
+unit38: .venv/dev.stamp
+ifeq ($(PYTHON38),)
+	@echo "No Python 3.8 is at hand (PYTHON38=/path/to/python3.8), so vermin alone vouches for it."
+else
+	tests/unit/on_python38 $(PYTHON38)
+endif
+
+molecule: .venv/dev.stamp
+	./lab/prepare engine
+	molecule test --scenario-name default --destroy never
+	molecule test --scenario-name faults --destroy never
+
+test: check molecule clean_lab
+
+bench: lab
+	python tests/bench/run.py
+
+clean_lab:
+	[ ! -x .venv/bin/ansible-playbook ] || $(SUDO) .venv/bin/ansible-playbook playbooks/lab_down.yml
+
+clean: clean_lab
+	./lab/prepare stop
+	$(SUDO) rm -rf .venv .lab .ansible build .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,97 @@
+"""What the scenarios' tests share: the lab's servers over ssh, and the real playbooks run as an operator runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+INVENTORY = "inventories/lab"
+KEYS = ROOT / ".lab" / "keys"
+ADDRESSES = {"gpu1": "10.83.0.11", "gpu2": "10.83.0.12"}
+IMAGE = "nvcr.lab/nim/meta/llama-3.2-1b-instruct:1.8.4"
+KEY, TOKEN = "nvapi-lab-0123456789abcdef", "hf_lab_reader"
+
+# What a failed run must leave as it was: containers, images, weights, cache, login.
+FINGERPRINT = r"""
+docker ps --all --no-trunc --format '{{.ID}} {{.Names}} {{.State}}' | sort
+docker images --no-trunc --quiet | sort
+find /var/lib/nim -mindepth 1 -not -path '*/cache/*' -printf '%p %y %s %m %U %T@\n' | sort
+sha256sum /root/.docker/config.json
+"""
+
+
+def model(**changes):
+    """The lab's model of gpu2 with changes (dotted keys as weights__revision)."""
+    one = {
+        "name": "capitals",
+        "image": IMAGE,
+        "weights": {"repo": "lab/Llama-3.2-1B-capitals", "revision": "main"},
+        "gpus": [0],
+        "port": 8000,
+        "verify": [{"prompt": "What is the capital of France?", "expect": "Paris"}],
+    }
+    for key, value in changes.items():
+        outer, _dot, inner = key.partition("__")
+        if inner:
+            one[outer] = dict(one[outer], **{inner: value})
+        else:
+            one[outer] = value
+    return one
+
+
+def playbook(name, *options, limit=None, **variables):
+    """Runs a playbook of the collection on the lab; the finished process, stdout and stderr in stdout."""
+    command = ["ansible-playbook", f"playbooks/{name}.yml", "-i", INVENTORY, *options]
+    if limit:
+        command += ["--limit", limit]
+    if variables:
+        command += ["-e", json.dumps(variables)]
+    environment = dict(os.environ, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_NOCOLOR="1", NO_COLOR="1")
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+
+
+def recap(output):
+    """The recap's counts: {host: {ok: 3, changed: 0 …}}."""
+    lines = re.findall(r"^(\w+) +: (ok=.*)$", output, re.MULTILINE)
+    return {host: {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", rest)} for host, rest in lines}
+
+
+def run(host, script):
+    """A shell script run as root on a server of the lab; its output."""
+    command = ["ssh", "-i", str(KEYS / "id_ed25519"), "-o", f"UserKnownHostsFile={KEYS / 'known_hosts'}"]
+    done = subprocess.run(
+        [*command, f"ops@{ADDRESSES[host]}", "sudo sh -s"], input=script, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def fingerprint(host):
+    """All that a refusal must not change on a server."""
+    return run(host, FINGERPRINT)
+
+
+@contextmanager
+def changed(host, do, undo):
+    """A server of the lab with something wrong on it, put right again afterwards."""
+    run(host, do)
+    try:
+        yield
+    finally:
+        run(host, undo)
+
+
+@contextmanager
+def stopped(container):
+    """One of the lab's containers stopped, and started again afterwards."""
+    subprocess.run(["docker", "stop", "--time", "1", container], check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["docker", "start", container], check=True, capture_output=True)
