@@ -39,8 +39,7 @@ def test_a_release_is_a_row_and_columns_stand_in_line():
             "2h",
             "8000",
             "0123456789ab",
-            "llama-3.2-1b-instruct",
-            "1.8.4",
+            "llama-3.2-1b-instruct:1.8.4",
             "vllm-bf16-tp1-pp1",
         ]
     )
