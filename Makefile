@@ -42,7 +42,7 @@ lint: .venv/dev.stamp
 	ruff check .
 	ruff format --check .
 	yamllint --strict .
-	vermin --quiet --target=3.8- --no-tips --eval-annotations plugins
+	vermin --quiet --target=3.8- --no-tips plugins
 	ansible-lint --offline
 
 unit: .venv/dev.stamp
