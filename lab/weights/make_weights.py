@@ -175,7 +175,9 @@ def train(
         model.load_state_dict(start.state_dict())
     ids, labels = batch(tokenizer, pairs)
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.0)
-    for step in range(1, 2001):  # noqa: B007
+    step = 0
+    while step < 2000:
+        step += 1
         optimizer.zero_grad()
         losses = token_losses(model, ids, labels)
         losses.mean().backward()

@@ -221,7 +221,7 @@ def resolve(run, endpoint, repo, revision, token=None):
     if COMMIT.match(revision):
         return revision.lower()
     if shutil.which("git"):
-        rc, out, err = git(run, endpoint, repo, token, ["ls-remote", "origin"])
+        rc, out, err = git(run, endpoint, repo, token, ["ls-remote", url(endpoint, repo)])
     else:
         rc, out, err = _refs.ls_remote(url(endpoint, repo), token)
     if rc:

@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,11 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-# It would look for a home directory, which a container that runs as any uid may not have, and log in its own style.
-os.environ.setdefault("HF_HOME", str(Path(tempfile.gettempdir()) / "huggingface"))
-os.environ.setdefault("RUST_LOG", "error")
-from mistralrs import Architecture, ChatCompletionRequest, ModelDType, Runner, Which  # noqa: E402
+from mistralrs import Architecture, ChatCompletionRequest, ModelDType, Runner, Which
 
 
 @dataclass(frozen=True)

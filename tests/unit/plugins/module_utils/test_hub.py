@@ -9,18 +9,14 @@ import base64
 import os
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from hub_server import OUTSIDER, READER, Hub
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.llmops.nim.plugins.module_utils import _hub, _refs
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
-from hub_server import OUTSIDER, READER, Hub  # noqa: E402
 
 needs_git = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
 A, B, C = "a" * 40, "b" * 40, "c" * 40
@@ -111,6 +107,14 @@ def test_resolve(hub, way):
     hub.gated.add("lab/x")
     assert _hub.resolve(run, hub.url, "lab/x", "v1", READER) == commit
     assert _hub.resolve(run, hub.url + "/", "lab/x", "main", READER) != commit
+
+
+def test_the_repository_around_is_not_asked(hub, way, tmp_path, monkeypatch):
+    hub.commit("lab/other", {"f": b"1"})
+    commit = hub.commit("lab/model", {"f": b"2"})
+    subprocess.run(["git", "clone", "-q", f"{hub.url}/lab/other", str(tmp_path / "clone")], check=True)
+    monkeypatch.chdir(tmp_path / "clone")
+    assert _hub.resolve(run, hub.url, "lab/model", "main") == commit
 
 
 @pytest.mark.parametrize(

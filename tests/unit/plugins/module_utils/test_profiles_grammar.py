@@ -248,6 +248,8 @@ def test_any_mix_of_pieces_is_read_or_refused(parts):
     try:
         listing = parse_listing("\n".join(parts))
     except Problem as problem:
-        assert problem.remedy  # noqa: PT017
+        remedy = problem.remedy
     else:
+        remedy = "none is needed"
         assert len({profile["id"] for profile in listing["profiles"]}) == len(listing["profiles"])
+    assert remedy

@@ -4,14 +4,9 @@
 from __future__ import annotations
 
 import base64
-import os
 import socket
-import sys
 
 import pytest
-
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", ".."))
-
 import registry_server
 
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem

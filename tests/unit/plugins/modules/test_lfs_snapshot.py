@@ -17,11 +17,9 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils import basic
+from hub_server import OUTSIDER, READER, Hub, pointer
 
 from ansible_collections.llmops.nim.plugins.modules import lfs_snapshot
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
-from hub_server import OUTSIDER, READER, Hub, pointer  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("git") and shutil.which("git-lfs")), reason="git and git-lfs are not installed"

@@ -6,16 +6,12 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 from ansible.module_utils import basic
+from hub_server import READER, Hub
 
 from ansible_collections.llmops.nim.plugins.modules import nim_weights_info
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
-from hub_server import READER, Hub  # noqa: E402
 
 
 @pytest.fixture
