@@ -6,21 +6,24 @@ import json
 import os
 import re
 import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 INVENTORY = "inventories/lab"
-KEYS = ROOT / ".lab" / "keys"
-ADDRESSES = {"gpu1": "10.83.0.11", "gpu2": "10.83.0.12"}
+SSH_CONFIG = ROOT / ".lab" / "keys" / "ssh_config"
 IMAGE = "nvcr.lab/nim/meta/llama-3.2-1b-instruct:1.8.4"
 KEY, TOKEN = "nvapi-lab-0123456789abcdef", "hf_lab_reader"
 
-# What a failed run must leave as it was: containers, images, weights, cache, login.
+# What a refusal must leave as it was: containers, images, models' directories, snapshots, keys, login. Not the clones
+# and objects of the weights: what has been fetched and proven there is kept, for the run that resumes.
 FINGERPRINT = r"""
 docker ps --all --no-trunc --format '{{.ID}} {{.Names}} {{.State}}' | sort
 docker images --no-trunc --quiet | sort
-find /var/lib/nim -mindepth 1 -not -path '*/cache/*' -printf '%p %y %s %m %U %T@\n' | sort
+find /var/lib/nim -mindepth 1 -maxdepth 1 | sort
+find /var/lib/nim -path '*/git' -prune -o -path '*/objects' -prune -o -path '*/cache/*' -prune -o \
+    -type f -not -name lock -printf '%p %s %m %U %T@\n' | sort
 sha256sum /root/.docker/config.json
 """
 
@@ -46,7 +49,8 @@ def model(**changes):
 
 def playbook(name, *options, limit=None, **variables):
     """Runs a playbook of the collection on the lab; the finished process, stdout and stderr in stdout."""
-    command = ["ansible-playbook", f"playbooks/{name}.yml", "-i", INVENTORY, *options]
+    ansible_playbook = str(Path(sys.executable).with_name("ansible-playbook"))
+    command = [ansible_playbook, f"playbooks/{name}.yml", "-i", INVENTORY, *options]
     if limit:
         command += ["--limit", limit]
     if variables:
@@ -65,11 +69,8 @@ def recap(output):
 
 def run(host, script):
     """A shell script run as root on a server of the lab; its output."""
-    command = ["ssh", "-i", str(KEYS / "id_ed25519"), "-o", f"UserKnownHostsFile={KEYS / 'known_hosts'}"]
-    done = subprocess.run(
-        [*command, f"ops@{ADDRESSES[host]}", "sudo sh -s"], input=script, capture_output=True, text=True, check=True
-    )
-    return done.stdout
+    command = ["ssh", "-F", str(SSH_CONFIG), host, "sudo sh -s"]
+    return subprocess.run(command, input=script, capture_output=True, text=True, check=True).stdout
 
 
 def fingerprint(host):

@@ -23,7 +23,7 @@ def plan(observed, images, commits, weights_dir):
 
 def staged(plans, snapshots, profiles):
     """The plan with what staging found out; see staged.yml beside this file."""
-    by_name = {one["item"]["name"]: one for one in snapshots["results"]}
+    by_name = {one["item"]: one for one in snapshots["results"]}
     return [
         _release.staged(planned, by_name[planned["model"]["name"]], listing["selected"])
         for planned, listing in zip(plans, profiles["results"])

@@ -31,10 +31,8 @@ def deploy():
 
 
 def reach():
-    ssh = ["ssh", "-i", str(lab.KEYS / "id_ed25519"), "-o", f"UserKnownHostsFile={lab.KEYS / 'known_hosts'}"]
-    running = [
-        subprocess.Popen([*ssh, "-o", "ControlPath=none", f"ops@{one}", "true"]) for one in lab.ADDRESSES.values()
-    ]
+    ssh = ["ssh", "-F", str(lab.SSH_CONFIG), "-o", "ControlPath=none"]
+    running = [subprocess.Popen([*ssh, host, "true"]) for host in ("gpu1", "gpu2")]
     assert all(one.wait() == 0 for one in running)
 
 

@@ -82,7 +82,7 @@ WISHES = {
     "unknown profile": ({"nim_models": [model(profile=UNKNOWN)]}, [UNKNOWN]),
     "profile with its description": (
         {"nim_models": [model(profile=f"{UNKNOWN} (tensorrt_llm-trtllm_buildable-bf16-tp1-pp1)")]},
-        ["bare"],
+        ["id (description)", UNKNOWN],
     ),
     "unexpected answer": (
         {"nim_models": [model(verify=[{"prompt": "What is the capital of France?", "expect": "Lyon"}])]},
@@ -138,13 +138,8 @@ def test_port_held_by_a_process():
 
 
 def test_disk_too_small():
-    refused(
-        deploy(
-            nim_models=[model(weights__revision="v2")], gpu_host_floors={"docker": "20.10", "disk_cache_gib": 10**6}
-        ),
-        "disk",
-        "1000000",
-    )
+    floors = {"docker": "20.10", "disk_cache_gib": 10**6}
+    refused(deploy(nim_models=[model(name="other", port=8055)], gpu_host_floors=floors), "1000000", "GiB")
 
 
 def test_no_secret_is_shown_however_much_is_printed():

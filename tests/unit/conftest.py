@@ -1,0 +1,10 @@
+# Copyright: the llmops.nim authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+# How fast the machine is today is no property of the code.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
