@@ -32,7 +32,7 @@ SEAL_TIME = 946684800
 
 _POINTER = re.compile(
     rb"version https://(?:git-lfs\.github\.com|hawser\.github\.com)/spec/v1\n"
-    rb"(?:ext-[^\n]+\n)*oid sha256:(?P<oid>[0-9a-f]{64})\nsize (?P<size>\d{1,18})\n\Z"
+    rb"(?:ext-[^\n]+\n)*oid sha256:(?P<oid>[0-9a-f]{64})\nsize (?P<size>0|[1-9]\d{0,17})\n\Z"
 )
 _READ = 4 * 1024 * 1024
 
