@@ -42,6 +42,7 @@ def answer():
             ["answers, but not what is expected", "Paris is the capital of France"],
         ),
         ({"env": {"LAB_CRASH": "before-ready"}}, ["did not become ready", "exit status"]),
+        ({"address": "192.0.2.1"}, ["cannot assign requested address"]),
         ({"env": {"LAB_CRASH": "oom"}}, ["did not become ready", "137"]),
     ],
 )
