@@ -15,6 +15,7 @@ from ansible_collections.llmops.nim.plugins.module_utils._contract import genera
 from ansible_collections.llmops.nim.plugins.module_utils._health import url
 from ansible_collections.llmops.nim.plugins.module_utils._models import cache_dir, secrets_file, served_name
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
+from ansible_collections.llmops.nim.plugins.module_utils._profile_run import container_env
 
 LABEL = "llmops.nim."
 MODEL_LABEL = LABEL + "model"
@@ -51,24 +52,15 @@ def environment(model):
 
     Raises Problem for a variable that the collection sets itself, and for a value that has no one spelling as text.
     """
-    variables = {}
-    for key, value in sorted((model.get("env") or {}).items()):
-        if key in OWN_VARIABLES:
-            raise Problem(
-                f"env of model {model['name']} sets {key}, which is set from {OWN_VARIABLES[key]}",
-                f"env: {{{key}: …}}",
-                f"take {key} out of env",
-                "env_reserved",
-            )
-        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            raise Problem(
-                f"env of model {model['name']}: the value of {key} is no text",
-                f"it is a {type(value).__name__}",
-                'write it in quotes, as NIM should read it ("1", "true" …)',
-                "env_value",
-            )
-        variables[key] = str(value)
-    return variables
+    variables = model.get("env") or {}
+    for key in sorted(set(variables) & set(OWN_VARIABLES)):
+        raise Problem(
+            f"env of model {model['name']} sets {key}, which is set from {OWN_VARIABLES[key]}",
+            f"env: {{{key}: …}}",
+            f"take {key} out of env",
+            "env_reserved",
+        )
+    return container_env(variables)
 
 
 def check_generation(model, image):

@@ -17,17 +17,8 @@ description:
   - What is known to fail is a problem. A documented floor below which a success is known is a warning, with its source.
   - Wants root for two things, the process behind a port and the search path of dockerd; without root they stay unknown.
 extends_documentation_fragment:
+  - llmops.nim.reads_only
   - llmops.nim.nim_models
-attributes:
-  check_mode:
-    support: full
-    description: Reads only, so it does the same in check mode.
-  diff_mode:
-    support: none
-    description: Changes nothing.
-  idempotent:
-    support: full
-    description: Changes nothing.
 options:
   nim_versions:
     description:

@@ -121,6 +121,7 @@ except ImportError:
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.llmops.nim.plugins.module_utils._answers import ANY_ANSWER, expectation, judge, rates
+from ansible_collections.llmops.nim.plugins.module_utils._models import MODEL_OPTIONS
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 
 
@@ -193,11 +194,7 @@ def main():
                 "type": "list",
                 "elements": "dict",
                 "default": [],
-                "options": {
-                    "prompt": {"type": "str", "required": True},
-                    "expect": {"type": "str", "required": True},
-                    "max_tokens": {"type": "int", "default": 64, "no_log": False},
-                },
+                "options": MODEL_OPTIONS["verify"]["options"],
             },
             "api_key": {"type": "str", "no_log": True},
             "timeout": {"type": "int", "default": 120},

@@ -13,16 +13,8 @@ description:
   - Resolves image references to digests and reads the NIM version from the image's labels, without pulling anything
     and without a login on the host.
   - Tells a registry that is down from a key that is refused, and both from an image that does not exist.
-attributes:
-  check_mode:
-    support: full
-    description: Reads only, so it does the same in check mode.
-  diff_mode:
-    support: none
-    description: Changes nothing.
-  idempotent:
-    support: full
-    description: Changes nothing.
+extends_documentation_fragment:
+  - llmops.nim.reads_only
 options:
   images:
     description: Image references, each with registry, repository and a tag or digest.

@@ -134,16 +134,8 @@ options:
       - Whether to fail where no profile can be used. Otherwise RV(selected) is null and RV(refusal) says why.
     type: bool
     default: false
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing, so it does the same in check mode.
-  diff_mode:
-    support: N/A
-    description: Changes nothing.
-  idempotent:
-    support: full
-    description: The same listing and options give the same choice.
+extends_documentation_fragment:
+  - llmops.nim.reads_only
 """
 
 EXAMPLES = r"""

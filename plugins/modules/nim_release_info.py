@@ -12,16 +12,8 @@ author: The llmops.nim authors (@llmops)
 description:
   - Reads the containers of this collection, running or not, and asks each running one on the host itself whether it
     is ready.
-attributes:
-  check_mode:
-    support: full
-    description: Reads only, so it does the same in check mode.
-  diff_mode:
-    support: none
-    description: Changes nothing.
-  idempotent:
-    support: full
-    description: Changes nothing.
+extends_documentation_fragment:
+  - llmops.nim.reads_only
 options:
   timeout:
     description: Seconds to wait for the health of a release.

@@ -12,16 +12,8 @@ author: The llmops.nim authors (@llmops)
 description:
   - Looks up branches and tags of hub repositories, so that a run can give the same commit to all its hosts.
   - Asks with C(git ls-remote), or with the same request in plain HTTP where git is not installed.
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: none
-    description: There is nothing to change.
-  idempotent:
-    support: full
-    description: Changes nothing.
+extends_documentation_fragment:
+  - llmops.nim.reads_only
 options:
   weights:
     description: The repositories and revisions. One that occurs twice is asked about once.
