@@ -13,7 +13,7 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-.PHONY: help demo test check lint unit unit38 molecule bench lab clean
+.PHONY: help demo test check lint unit unit38 molecule bench lab clean clean_lab
 .NOTPARALLEL:
 
 help:
@@ -69,10 +69,12 @@ test: check molecule clean_lab
 bench: lab
 	python tests/bench/run.py
 
+# What is in Docker can only be removed while an engine answers.
 clean_lab:
-	[ ! -x .venv/bin/ansible-playbook ] || $(SUDO) .venv/bin/ansible-playbook playbooks/lab_down.yml
+	if [ -d .lab ] && [ -x .venv/bin/ansible-playbook ]; then \
+	    ./lab/prepare engine && $(SUDO) .venv/bin/ansible-playbook playbooks/lab_down.yml && ./lab/prepare stop; \
+	fi
 
 clean: clean_lab
-	./lab/prepare stop
 	$(SUDO) rm -rf .venv .lab .ansible build .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
