@@ -9,7 +9,7 @@ Private to the collection: breaking changes at any time.
 from __future__ import annotations
 
 import re
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 

@@ -187,10 +187,10 @@ def _count(stopped, gpus, wishes):
 
 
 def _precision(stopped, gpus, wishes):
-    offered = ", ".join(sorted({profile["precision"] for profile in stopped}))
+    offered = sorted({profile["precision"] for profile in stopped})
     return _problem(
-        f"those that could run serve in {offered}, and the weights are {wishes.precision}.",
+        f"those that could run serve in {', '.join(offered)}, and the weights are {wishes.precision}.",
         _profile_lines(stopped),
-        f"Ask for the precision that is to be served (precision: {offered.split(', ')[0]}), or take another image.",
+        f"Ask for the precision that is to be served (precision: {offered[0]}), or take another image.",
         "precision",
     )

@@ -117,6 +117,8 @@ try:
 except ImportError:
     openai = None
     OPENAI_ERROR = traceback.format_exc()
+else:
+    OPENAI_ERROR = None
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 

@@ -461,6 +461,13 @@ def wishes(params):
     )
 
 
+def fail(module, problem, text, secrets):
+    """Ends the module with the problem (Problem) and the last lines of what was read (str)."""
+    module.no_log_values.update(secrets)
+    raw = {"raw": docker_run.last_lines(text)} if text else {}
+    module.fail_json(msg=str(problem), problem=problem.as_dict(), **raw)
+
+
 def main():
     module = AnsibleModule(
         argument_spec=ARGUMENTS,
@@ -481,11 +488,9 @@ def main():
         choice = choose(result["profiles"], result["gpus"], wished)
         refusal = choice["refusal"]
         if refusal and module.params["require"]:
-            raise refusal
+            fail(module, refusal, text, secrets)
     except Problem as problem:
-        module.no_log_values.update(secrets)
-        raw = {"raw": docker_run.last_lines(text)} if text else {}
-        module.fail_json(msg=str(problem), problem=problem.as_dict(), **raw)
+        fail(module, problem, text, secrets)
     module.no_log_values.update(secrets)
     result.update(choice, refusal=str(refusal) if refusal else None)
     if refusal:
