@@ -1,5 +1,5 @@
 # make demo    the main job on the lab: from weights on a hub to verified endpoints on two GPU servers
-# make test    everything CI runs: lint, unit tests, molecule
+# make test    everything CI runs: lint, unit tests, ansible-test sanity, molecule
 # make check   the fast part of it: lint and unit tests
 # make bench   the times of the main job on this machine, beside a peer's
 # make lab     the lab alone
@@ -14,7 +14,7 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -E)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-.PHONY: help demo test check lint unit unit38 molecule bench lab clean clean_lab
+.PHONY: help demo test check lint unit unit38 sanity molecule bench lab clean clean_lab
 .NOTPARALLEL:
 
 help:
@@ -65,7 +65,10 @@ molecule: .venv/dev.stamp
 	    molecule test --scenario-name $$scenario --destroy never || exit 1; \
 	done
 
-test: check molecule clean_lab
+sanity: .venv/dev.stamp
+	tests/sanity
+
+test: check sanity molecule clean_lab
 
 bench: lab
 	python tests/bench/run.py
