@@ -8,8 +8,8 @@
 PYTHON ?= python3
 # Modules also run on Python 3.8 (Ubuntu 20.04): their tests do too, where one is at hand.
 PYTHON38 ?= $(firstword $(wildcard /usr/bin/python3.8 /usr/local/bin/python3.8 $(HOME)/.pyenv/versions/3.8.*/bin/python3.8))
-# -E: pip, which fetches the lab's wheels, may be configured by environment.
-SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -E)
+# -E: pip, which fetches the lab's wheels, may be configured by environment. -H: nothing of root's in the user's home.
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -E -H)
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
