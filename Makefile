@@ -81,4 +81,4 @@ clean_lab:
 
 clean: clean_lab
 	$(SUDO) rm -rf .venv .lab .ansible build .pytest_cache .ruff_cache .hypothesis
-	find . -name __pycache__ -prune -exec rm -rf {} +
+	$(SUDO) find . -name __pycache__ -prune -exec rm -rf {} +
