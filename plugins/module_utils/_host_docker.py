@@ -16,10 +16,10 @@ import shutil
 
 from ansible_collections.llmops.nim.plugins.module_utils._contract import nim_version
 from ansible_collections.llmops.nim.plugins.module_utils._host import SEARCH_PATH, read
+from ansible_collections.llmops.nim.plugins.module_utils._models import LABEL
 from ansible_collections.llmops.nim.plugins.module_utils._ports import parse_published
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 
-LABEL = "llmops.nim."
 HOOKS = ("nvidia-container-runtime-hook", "nvidia-container-toolkit")
 DEFAULT_ROOT = "/var/lib/docker"
 

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 NIM_HOME = "/var/lib/nim"
 
+# What the labels of this collection's containers begin with.
+LABEL = "llmops.nim."
+
 # Documented for users in plugins/doc_fragments/nim_models.py; a unit test holds the two equal.
 MODEL_OPTIONS = {
     "name": {"type": "str", "required": True},

@@ -13,11 +13,10 @@ import json
 
 from ansible_collections.llmops.nim.plugins.module_utils._contract import generation
 from ansible_collections.llmops.nim.plugins.module_utils._health import url
-from ansible_collections.llmops.nim.plugins.module_utils._models import cache_dir, secrets_file, served_name
+from ansible_collections.llmops.nim.plugins.module_utils._models import LABEL, cache_dir, secrets_file, served_name
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 from ansible_collections.llmops.nim.plugins.module_utils._profile_run import container_env
 
-LABEL = "llmops.nim."
 MODEL_LABEL = LABEL + "model"
 ID_LENGTH = 8
 

@@ -8,6 +8,8 @@ Private to the collection: breaking changes at any time.
 
 from __future__ import annotations
 
+from ansible_collections.llmops.nim.plugins.module_utils._models import LABEL
+
 HEADINGS = ("HOST", "MODEL", "RELEASE", "HEALTH", "AGE", "PORT", "COMMIT", "IMAGE", "PROFILE")
 COMMIT_LENGTH = 12
 
@@ -40,7 +42,7 @@ def row(host, release):
         age(release["age_seconds"]),
         str(release["port"] or "-"),
         (release["commit"] or "-")[:COMMIT_LENGTH],
-        image(release["image"], release["labels"].get("llmops.nim.nim_version", "")),
+        image(release["image"], release["labels"].get(LABEL + "nim_version", "")),
         release["profile_name"] or "-",
     ]
 

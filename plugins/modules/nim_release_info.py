@@ -54,6 +54,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.llmops.nim.plugins.module_utils import _host, _host_docker
 from ansible_collections.llmops.nim.plugins.module_utils._health import is_ready, url
+from ansible_collections.llmops.nim.plugins.module_utils._models import LABEL
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 
 
@@ -78,7 +79,7 @@ def observed(release, timeout, now):
     """The release with C(health) and C(age_seconds)."""
     if not release["running"]:
         return dict(release, health=release["status"], age_seconds=None)
-    ready = is_ready(url(release["port"], release["labels"][_host_docker.LABEL + "address"]), timeout)
+    ready = is_ready(url(release["port"], release["labels"][LABEL + "address"]), timeout)
     return dict(release, health="ready" if ready else "not ready", age_seconds=age(release["started"], now))
 
 

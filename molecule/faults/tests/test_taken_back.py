@@ -71,3 +71,14 @@ def test_the_next_weights_take_over_and_go_back():
     assert done.returncode == 0, done.stdout
     assert "The capital of France is Paris" in answer()
     assert playbook("deploy", limit=HOST).stdout.count("changed: ") == 0
+
+
+def test_weights_with_a_chat_template_are_asked_as_a_chat():
+    uuid = run(HOST, "nvidia-smi --query-gpu=uuid --format=csv,noheader").splitlines()[0]
+    chat = model(weights__repo="lab/Llama-3.2-1B-capitals-chat", gpus=[uuid])
+    done = playbook("deploy", limit=HOST, nim_models=[chat])
+    assert done.returncode == 0, done.stdout
+    inspected = json.loads(run(HOST, "docker inspect $(docker ps -q --filter label=llmops.nim.model=capitals)"))[0]
+    assert inspected["Config"]["Labels"]["llmops.nim.api"] == "chat"
+    assert inspected["HostConfig"]["DeviceRequests"][0]["DeviceIDs"] == [uuid]
+    assert playbook("deploy", limit=HOST, nim_models=[chat]).stdout.count("changed: ") == 0
