@@ -9,6 +9,7 @@ Private to the collection: breaking changes at any time.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import platform
 import re
@@ -97,7 +98,7 @@ class Registry:
         digest, manifest = self._manifest(reference, wanted)
         if "manifests" in manifest:
             manifest = self._manifest(reference, self._own_platform(reference, manifest["manifests"]))[1]
-        config = json.loads(self._get(reference, "blobs", manifest["config"]["digest"])[1])
+        config = json.loads(self._get(reference, "blobs", manifest["config"]["digest"]))
         image = config.get("config") or {}
         return {
             "reference": reference.text,
@@ -125,8 +126,9 @@ class Registry:
         )
 
     def _manifest(self, reference, wanted):
-        headers, body = self._get(reference, "manifests", wanted)
-        return headers.get("Docker-Content-Digest") or wanted, json.loads(body)
+        body = self._get(reference, "manifests", wanted)
+        # A digest is the hash of the manifest's bytes: registries need not send it (OCI distribution specification).
+        return "sha256:" + hashlib.sha256(body).hexdigest(), json.loads(body)
 
     def _get(self, reference, kind, wanted):
         url = f"https://{self.host}/v2/{reference.repository}/{kind}/{wanted}"
@@ -147,7 +149,7 @@ class Registry:
             headers["Authorization"] = authorization or self._authorization
         try:
             with self._opener.open(urllib.request.Request(url, headers=headers), timeout=self.timeout) as answer:
-                return answer.headers, answer.read()
+                return answer.read()
         except urllib.error.HTTPError:
             raise
         except (urllib.error.URLError, socket.timeout, OSError) as error:
@@ -181,7 +183,7 @@ class Registry:
     def _check_login(self, url):
         """What the login's own address answers: tells a bad key from an image that one may not have."""
         try:
-            return self._send(url, self._login)[1]
+            return self._send(url, self._login)
         except urllib.error.HTTPError as error:
             if error.code in (401, 403):
                 raise Problem(

@@ -112,8 +112,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
-        if "/manifests/" in self.path and status == 200:
-            self.send_header("Docker-Content-Digest", "sha256:" + hashlib.sha256(data).hexdigest())
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
