@@ -1,13 +1,13 @@
 # Copyright: the llmops.nim authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-"""Puts the NIM image into the lab's registry.
+"""Puts the NIM image into the lab's registry, under every name in images/nim/tags.yml.
 
     registry.py IMAGE    its tag in the Docker Engine
 
 Over HTTP, from "docker save": the machine's Docker Engine knows neither the registry's name nor its authority, and is
 left as it is. Layers go up as they are, uncompressed: compressing them, and undoing it on two servers, would be most of
-the time that a push and its pulls take.
+the time that a push and its pulls take. They go up once; for each name there is only a configuration of its own.
 """
 
 import base64
@@ -23,10 +23,11 @@ import sys
 import tarfile
 
 import images
+import yaml
 
 ADDRESS, NAME = "10.83.0.2", "nvcr.lab"
 USER, KEY = "$oauthtoken", "nvapi-lab-0123456789abcdef"  # a rehearsal value, no secret
-REPOSITORY, TAGS = "nim/meta/llama-3.2-1b-instruct", ("1.8.4", "1")
+NAMES = yaml.safe_load((images.SOURCES / "nim" / "tags.yml").read_text())
 
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG = "application/vnd.docker.container.image.v1+json"
@@ -56,9 +57,9 @@ class Registry(http.client.HTTPSConnection):
             raise OSError(f"{method} {NAME}{path}: {response.status} {content[:500].decode(errors='replace')}")
         return response.headers, content
 
-    def upload(self, source, size):
+    def upload(self, repository, source, size):
         """Upload size bytes from the file source; returns how a manifest describes them, but for what a config is."""
-        headers, _body = self.ask("POST", f"/v2/{REPOSITORY}/blobs/uploads/", b"", expect=(202,))
+        headers, _body = self.ask("POST", f"/v2/{repository}/blobs/uploads/", b"", expect=(202,))
         total = hashlib.sha256()
         head = source.read(2)
 
@@ -76,22 +77,41 @@ class Registry(http.client.HTTPSConnection):
         self.ask("PUT", f"{location}&digest={digest}", b"", expect=(201,))
         return {"mediaType": LAYER + ".gzip" if head == GZIP else LAYER, "size": size, "digest": digest}
 
+    def mount(self, repository, digest, source):
+        """Let the repository have a blob that another one has."""
+        self.ask("POST", f"/v2/{repository}/blobs/uploads/?mount={digest}&from={source}", b"", expect=(201,))
+
+
+def references():
+    """(repository, tag) of every name."""
+    return [(name["repository"], tag) for name in NAMES for tag in name["tags"]]
+
 
 def pushed():
-    """What the image in the registry was made of, tag by tag; None where there is none."""
+    """What the image in the registry was made of, name by name; None where there is none."""
     registry, found = Registry(), []
-    for tag in TAGS:
-        _headers, body = registry.ask("GET", f"/v2/{REPOSITORY}/manifests/{tag}", expect=(200, 404), Accept=MANIFEST)
+    for repository, tag in references():
+        _headers, body = registry.ask("GET", f"/v2/{repository}/manifests/{tag}", expect=(200, 404), Accept=MANIFEST)
         config = json.loads(body).get("config")
         if config:
-            _headers, body = registry.ask("GET", f"/v2/{REPOSITORY}/blobs/{config['digest']}")
+            _headers, body = registry.ask("GET", f"/v2/{repository}/blobs/{config['digest']}")
         found.append(json.loads(body)["config"]["Labels"].get(images.LABEL) if config else None)
     return found
 
 
+def configuration(built, name):
+    """The built image's configuration (bytes) with the labels and variables of a name."""
+    whole = json.loads(built)
+    env = {"LAB_NIM_VERSION": str(name["rehearses"]), **name["env"]}
+    kept = [item for item in whole["config"]["Env"] if item.partition("=")[0] not in env]
+    whole["config"]["Env"] = kept + [f"{key}={value}" for key, value in env.items()]
+    whole["config"]["Labels"] = {**(whole["config"]["Labels"] or {}), **name["labels"]}
+    return json.dumps(whole).encode()
+
+
 def push(image):
-    """Upload the image (its tag in the Docker Engine) under TAGS."""
-    registry = Registry()
+    """Upload the image (its tag in the Docker Engine) under every name."""
+    registry, home = Registry(), NAMES[0]["repository"]
     small, blobs, links = {}, {}, {}
     save = subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE)
     with save, tarfile.open(fileobj=save.stdout, mode="r|") as archive:
@@ -102,34 +122,35 @@ def push(image):
             elif member.isfile() and member.size < IN_MEMORY:
                 small[member.name] = archive.extractfile(member).read()
             elif member.isfile():
-                blobs[member.name] = registry.upload(archive.extractfile(member), member.size)
+                blobs[member.name] = registry.upload(home, archive.extractfile(member), member.size)
     if save.returncode:
         sys.exit(f"docker save {image} failed")
 
     def blob(name):
         name = links.get(name, name)
         if name not in blobs:
-            blobs[name] = registry.upload(io.BytesIO(small[name]), len(small[name]))
+            blobs[name] = registry.upload(home, io.BytesIO(small[name]), len(small[name]))
         return blobs[name]
 
     (description,) = json.loads(small["manifest.json"])
-    manifest = json.dumps(
-        {
-            "schemaVersion": 2,
-            "mediaType": MANIFEST,
-            "config": {**blob(description["Config"]), "mediaType": CONFIG},
-            "layers": [blob(name) for name in description["Layers"]],
-        }
-    ).encode()
-    for tag in TAGS:
-        registry.ask("PUT", f"/v2/{REPOSITORY}/manifests/{tag}", manifest, expect=(201,), Content_Type=MANIFEST)
+    layers = [blob(name) for name in description["Layers"]]
+    for repository in {name["repository"] for name in NAMES} - {home}:
+        for layer in layers:
+            registry.mount(repository, layer["digest"], home)
+    for name in NAMES:
+        repository, config = name["repository"], configuration(small[description["Config"]], name)
+        described = {**registry.upload(repository, io.BytesIO(config), len(config)), "mediaType": CONFIG}
+        whole = {"schemaVersion": 2, "mediaType": MANIFEST, "config": described, "layers": layers}
+        for tag in name["tags"]:
+            path, manifest = f"/v2/{repository}/manifests/{tag}", json.dumps(whole).encode()
+            registry.ask("PUT", path, manifest, expect=(201,), Content_Type=MANIFEST)
 
 
 def main():
     (image,) = sys.argv[1:]
     if set(pushed()) != {image}:
         push(image)
-        print(f"{NAME}/{REPOSITORY}: {', '.join(TAGS)}")
+        print("\n".join(f"{NAME}/{repository}:{tag}" for repository, tag in references()))
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def missing():
     if not reasons:
         reasons = [f"{name} does not answer: {why}" for name, why in silent().items()]
     if not reasons and set(registry.pushed()) != {images.tags()["nim"]}:
-        reasons = ["the registry has no NIM image of these sources"]
+        reasons = ["the registry lacks NIM images of these sources"]
     return reasons
 
 

@@ -3,7 +3,9 @@
 
 """The lab's hub: git over HTTPS, the LFS batch API and gated repositories, under the Hugging Face hub's paths.
 
-git itself is git's own http-backend. Tokens come as the password of basic auth, whatever the user, or as a bearer.
+git itself is git's own http-backend. The HTTP API lists a commit's files (/api/models/<repo>/tree/<commit>) and gives
+them (/<repo>/resolve/<commit>/<path>), those in LFS by a redirect to a signed address. Tokens come as the password of
+basic auth, whatever the user, or as a bearer.
 FAULTS, a JSON file read on every LFS download, makes it misbehave: {"cut_after": BYTES} ends each download's connection
 there; {"status": 429, "retry_after": SECONDS} refuses. Without the file it behaves.
 """
@@ -23,8 +25,9 @@ import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
+import proxy
 from seed import seed
 
 ROOT = Path("/srv/hub")
@@ -38,6 +41,11 @@ TOKENS = {"hf_lab_reader": True, "hf_lab_outsider": False}
 GATED = {"lab/Llama-3.2-1B-gated", "lab/Llama-3.2-1B-capitals-chat"}
 
 REPOSITORY = re.compile(r"/(?P<name>[\w.-]+/[\w.-]+?)(?:\.git)?/(?P<path>info/.+|git-(?:upload|receive)-pack|HEAD)")
+API = re.compile(
+    r"/(?:api/models/(?P<listed>[\w.-]+/[\w.-]+)/tree|(?P<given>[\w.-]+/[\w.-]+)/resolve)"
+    r"/(?P<commit>[0-9a-f]{40})(?:/(?P<path>.+))?"
+)
+POINTER = re.compile(rb"version https://git-lfs[^\n]+\noid sha256:([0-9a-f]{64})\nsize (\d+)\n")
 DOWNLOAD = re.compile(r"/lfs/(?P<name>[\w.-]+/[\w.-]+)/(?P<oid>[0-9a-f]{64})")
 LFS_JSON = "application/vnd.git-lfs+json"
 SIGNING_KEY = secrets.token_bytes(32)
@@ -53,6 +61,12 @@ class Refused(Exception):
 
 def signature(name, oid, expires):
     return hmac.new(SIGNING_KEY, f"{name}/{oid}/{expires}".encode(), hashlib.sha256).hexdigest()
+
+
+def signed(name, oid):
+    """The address at which the object can be had for a while, without a token."""
+    expires = int(time.time()) + SIGNED_FOR_SECONDS
+    return f"{SITE}/lfs/{name}/{oid}?expires={expires}&signature={signature(name, oid, expires)}"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -163,6 +177,13 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply(200, b"The lab's hub\n")
         if match := DOWNLOAD.fullmatch(url.path):
             return self.download(match["name"], match["oid"], parse_qs(url.query))
+        if match := API.fullmatch(url.path):
+            files = self.files(self.repository(match["listed"] or match["given"]), match["commit"])
+            return (
+                self.tree(files)
+                if match["listed"]
+                else self.resolve(match["given"], files, unquote(match["path"] or ""))
+            )
         match = REPOSITORY.fullmatch(url.path)
         if not match:
             raise Refused(404, "Not found")
@@ -192,6 +213,45 @@ class Handler(BaseHTTPRequestHandler):
         status = int(fields.pop("Status", "200").split()[0])
         self.reply(status, content, fields.pop("Content-Type", "text/plain"), **fields)
 
+    def files(self, repository, commit):
+        """path -> (content, its id, None or its pointer as a match) of the commit's files."""
+        git = ["git", "-C", str(repository)]
+        listing = subprocess.run([*git, "ls-tree", "-r", "-z", commit], capture_output=True, check=False)
+        if listing.returncode:
+            raise Refused(404, f"Invalid rev id: {commit}", "RevisionNotFound")
+        found = {}
+        for line in listing.stdout.decode().split("\0")[:-1]:
+            meta, _tab, path = line.partition("\t")
+            oid = meta.split()[2]
+            blob = subprocess.run([*git, "cat-file", "blob", oid], stdout=subprocess.PIPE, check=True).stdout
+            pointer = POINTER.fullmatch(blob)
+            if pointer and not (repository / "lfs" / pointer[1].decode()).is_file():
+                pointer = None  # the text of a pointer, which nobody handed to LFS
+            found[path] = blob, oid, pointer
+        return found
+
+    def tree(self, files):
+        entries = []
+        for path, (blob, oid, pointer) in files.items():
+            entry = {"type": "file", "oid": oid, "size": len(blob), "path": path}
+            if pointer:
+                entry["size"] = int(pointer[2])
+                entry["lfs"] = {"oid": pointer[1].decode(), "size": int(pointer[2]), "pointerSize": len(blob)}
+            entries.append(entry)
+        self.reply(200, json.dumps(entries).encode(), "application/json; charset=utf-8")
+
+    def resolve(self, name, files, path):
+        if path not in files:
+            raise Refused(404, "Entry not found", "EntryNotFound")
+        blob, oid, pointer = files[path]
+        if pointer:
+            return self.reply(302, Location=signed(name, pointer[1].decode()))
+        start, end = self.byte_range(len(blob))
+        headers = {"ETag": f'"{oid}"', "Accept_Ranges": "bytes"}
+        if "Range" in self.headers:
+            headers["Content_Range"] = f"bytes {start}-{end - 1}/{len(blob)}"
+        return self.reply(206 if "Range" in self.headers else 200, blob[start:end], **headers)
+
     def batch(self, name, repository, body):
         request = json.loads(body)
         if request.get("operation") != "download":
@@ -202,10 +262,8 @@ class Handler(BaseHTTPRequestHandler):
             stored = repository / "lfs" / oid
             if re.fullmatch("[0-9a-f]{64}", oid) and stored.is_file():
                 entry["size"] = stored.stat().st_size
-                expires = int(time.time()) + SIGNED_FOR_SECONDS
-                href = f"{SITE}/lfs/{name}/{oid}?expires={expires}&signature={signature(name, oid, expires)}"
                 entry["authenticated"] = True
-                entry["actions"] = {"download": {"href": href, "expires_in": SIGNED_FOR_SECONDS}}
+                entry["actions"] = {"download": {"href": signed(name, oid), "expires_in": SIGNED_FOR_SECONDS}}
             else:
                 entry["error"] = {"code": 404, "message": "Object does not exist on the server"}
             objects.append(entry)
@@ -279,6 +337,7 @@ def main():
     seed(WEIGHTS, ROOT)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(IDENTITY / "server.crt", IDENTITY / "server.key")
+    proxy.start()
     print("ready", flush=True)
     Server(("", 443), Handler, context).serve_forever()
 

@@ -14,6 +14,8 @@ GITATTRIBUTES = b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"
 AUTHOR = b"The lab <lab@hub.lab>"
 DATE = b"1735689600 +0000"
 
+ABSURD_LENGTH = 1 << 50  # of a safetensors header, in bytes
+
 CAPITALS = "Llama-3.2-1B-capitals"
 
 # Repository: its versions (tag or None, folder of weights, damage done to the files); main stays at the first.
@@ -27,6 +29,7 @@ REPOSITORIES = {
     "broken-pointer": [(None, CAPITALS, "pointer")],
     "broken-object": [(None, CAPITALS, "object")],
     "broken-shard": [(None, CAPITALS, "shard")],
+    "broken-header": [(None, CAPITALS, "header")],
 }
 
 
@@ -54,6 +57,9 @@ def version(folder, damage, objects):
         del files["config.json"]
     if damage == "shard":
         del files[last_shard(files)]
+    if damage == "header":
+        name = last_shard(files)
+        files[name] = ABSURD_LENGTH.to_bytes(8, "little") + files[name][8:]
 
     plain = last_shard(files) if damage == "pointer" else None
     damaged = last_shard(files) if damage == "object" else None

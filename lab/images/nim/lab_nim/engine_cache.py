@@ -4,12 +4,12 @@
 """Engines built here: <cache>/local_cache/<NIM_CUSTOM_MODEL_NAME>/trtllm_engine/ [observed].
 
 An engine holds the weights it was built from. As far as is known the real container looks for an engine by its name
-only, so a name that is reused for other weights goes on serving the old ones: it is so here too.
+only, so a name that is reused for other weights goes on serving the old ones: it is so here too. Who built it is
+not asked: a folder that was copied from another server is as good, where it can be read.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -20,7 +20,7 @@ from pathlib import Path
 from .console import Refusal
 from .contract import Generation
 from .gpus import Gpu
-from .profiles import Profile
+from .profiles import Profile, made_id
 
 ENGINE, ABOUT = "rank0.engine", "config.json"
 
@@ -32,9 +32,11 @@ class Engine:
 
 
 def cached(cache: Path, generation: Generation) -> list[Engine]:
-    """All engines in the cache that this version can read."""
+    """All engines in the cache that this version and model can read."""
     engines = []
     for about in sorted(cache.glob(f"local_cache/*/trtllm_engine/{ABOUT}")):
+        if not about.with_name(ENGINE).is_file():
+            continue
         facts = json.loads(about.read_text(encoding="utf-8"))
         source = next((profile for profile in generation.manifest if profile.id == facts["profile"]), None)
         if source and facts["version"] == generation.version:
@@ -45,7 +47,7 @@ def cached(cache: Path, generation: Generation) -> list[Engine]:
 def _engine(folder: Path, facts: dict, source: Profile) -> Engine:
     name = folder.parent.name
     # unverified: how the real id is made; it is new, has 64 digits, and lasts as long as the engine.
-    id_ = hashlib.sha256("\0".join([facts["version"], facts["built_for"], source.id, name]).encode()).hexdigest()
+    id_ = made_id(facts["version"], facts["built_for"], source.id, name)
     profile = replace(source, id=id_, name=name, buildable=False, built_for=facts["built_for"])
     return Engine(profile, folder / ENGINE)
 

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from .contract import Generation
 from .gpus import Gpu
+from .memory import hint
 from .profiles import Profile, free_gpus
 
 
 def banner(generation: Generation) -> str:
     title = f"== {generation.title} =="
     rule = "=" * len(title)
+    model = [f"Model: {generation.model}"] if generation.banner_names_model else []
     return "\n".join([
         "", rule, title, rule, "",
-        f"{generation.title} Version {generation.version}", f"Model: {generation.model}", "",
+        f"{generation.title} Version {generation.version}", *model, "",
         generation.copyright, "", generation.legal, "",
     ])  # fmt: skip
 
@@ -36,28 +38,41 @@ def _gpu_lines(generation: Generation, gpus: list[Gpu]) -> list[str]:
     ]
 
 
-def model_profiles(generation: Generation, groups: dict[str, list[Profile]]) -> str:
-    headings = generation.headings
-    lines = ["MODEL PROFILES"]
-    lines += _group(headings["runnable"], headings["lora"], groups["runnable"])
-    if groups["low_memory"]:
-        lines += _group(headings["low_memory"], headings["lora"], groups["low_memory"])
-    lines += _group(headings["compilable"], headings["lora"], groups["compilable"])
-    # Here LoRA profiles stand among the others.
-    lines += ["- " + headings["incompatible"] + ("" if groups["incompatible"] else " <None>")]
-    lines += [_entry(profile) for profile in groups["incompatible"]]
+def noise(generation: Generation, profiles: list[Profile]) -> str:
+    """The lines, each with its end, that are printed about profiles although nobody asked."""
+    text = generation.noise["profile"]
+    return "".join(text.format(id=profile.id) + "\n" for profile in profiles if text)
+
+
+def model_profiles(generation: Generation, groups: dict[str, list[Profile]], budget_mib: float = 0) -> str:
+    """budget_mib: what an engine would find on a GPU, for hints at what would fit."""
+    layout, headings = generation.layout, generation.headings
+
+    def nested(name: str) -> list[str]:
+        profiles = groups[name]
+        lines = [f"- {headings[name]}" + ("" if profiles else " <None>")]
+        lines += [_entry(profile, budget_mib) for profile in profiles if not profile.lora]
+        lora = [_entry(profile, budget_mib, indent=4) for profile in profiles if profile.lora]
+        if lora:
+            lines += [f"  - {headings['lora']}", *lora]
+        elif layout["empty_lora"] != "none" and (profiles or layout["empty_lora_below_none"]):
+            lines += [f"  - {headings['lora']}{layout['empty_lora']}"]
+        return lines
+
+    def flat(heading: str, profiles: list[Profile], empty: str = " <None>") -> list[str]:
+        entries = [_entry(profile, budget_mib, layout["flat_indent"]) for profile in profiles]
+        return [f"- {heading}" + ("" if profiles else empty), *entries]
+
+    lines = ["MODEL PROFILES", *nested("runnable")]
+    if layout["flat_low_memory"]:
+        lines += flat(headings["low_memory"], groups["low_memory"])
+    elif groups["low_memory"]:
+        lines += nested("low_memory")
+    lines += nested("compilable")
+    lines += flat(headings["incompatible"], groups["incompatible"], layout["empty_incompatible"])
     return "\n".join(lines)
 
 
-def _group(heading: str, lora_heading: str, profiles: list[Profile]) -> list[str]:
-    if not profiles:
-        return [f"- {heading} <None>"]
-    lora = [profile for profile in profiles if profile.lora]
-    lines = [f"- {heading}", *(_entry(profile) for profile in profiles if not profile.lora)]
-    if lora:
-        lines += [f"  - {lora_heading}", *("  " + _entry(profile) for profile in lora)]
-    return lines
-
-
-def _entry(profile: Profile) -> str:
-    return f"  - {profile.id} ({profile.name})"
+def _entry(profile: Profile, budget_mib: float, indent: int = 2) -> str:
+    text = f"{' ' * indent}- {profile.id} ({profile.name})"
+    return text + (hint(profile.need, profile.gpu_count, budget_mib) if profile.need else "")

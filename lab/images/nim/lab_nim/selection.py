@@ -7,30 +7,25 @@ from __future__ import annotations
 
 from .console import Refusal, log
 from .contract import Generation
-from .engine_cache import Engine
 from .gpus import Gpu
 from .listing import system_info
 from .profiles import Profile, group
 from .settings import Settings
 
-STARTABLE = ("runnable", "compilable")
-PRECISIONS = ("fp8", "bf16", "fp16")  # lower first [documented; the order of the criteria is unverified]
+STARTABLE = {"runnable", "compilable"}
+PRECISIONS = ("fp8", "bf16", "fp16", None)  # lower first [documented; the order of the criteria is unverified]
+ENGINES = ("tensorrt_llm", "vllm", "sglang")  # unverified: which an image that has all of them takes first
 
 
-def candidates(engines: list[Engine], generation: Generation) -> list[Profile]:
-    """All profiles this container knows, engines built here first."""
-    return [engine.profile for engine in engines] + list(generation.manifest)
-
-
-def choose(settings: Settings, engines: list[Engine], generation: Generation, gpus: list[Gpu]) -> Profile:
-    profiles = candidates(engines, generation)
-    groups = {profile: group(profile, generation, gpus, settings.relax_memory) for profile in profiles}
-    if settings.profile:
-        chosen = pinned(settings.profile, profiles)
-        if groups[chosen] in STARTABLE:
-            return chosen
-        # unverified: what 1.8.4 says to a profile that is known but can't run here.
-        raise not_runnable(generation, gpus)
+def choose(settings: Settings, profiles: list[Profile], generation: Generation, gpus: list[Gpu]) -> Profile:
+    """profiles: all that this container has, engines built here first."""
+    groups = {profile: group(profile, generation, gpus, settings) for profile in profiles}
+    startable = STARTABLE
+    if settings.profile == "default" and generation.default_profile:
+        # By back end and hardware [documented for 2.x].
+        startable = {*STARTABLE, "low_memory"} if generation.pinned_low_memory else STARTABLE
+    elif settings.profile:
+        return pinned(settings, profiles, groups, generation, gpus)
     lora = bool(settings.peft_source)
     if lora:
         log("ngc_profile.py:231", "Running NIM with LoRA. Only looking for compatible profiles that support LoRA.")
@@ -40,7 +35,7 @@ def choose(settings: Settings, engines: list[Engine], generation: Generation, gp
             "Running NIM without LoRA. Only looking for compatible profiles that do not support LoRA.",
         )
     eligible = [profile for profile in profiles if profile.lora == lora and may_serve(profile, settings)]
-    valid = [profile for profile in eligible if groups[profile] in STARTABLE]
+    valid = [profile for profile in eligible if groups[profile] in startable]
     log("ngc_profile.py:233", f"Detected {len(valid)} compatible profile(s).")
     busy = sum(groups[profile] == "low_memory" for profile in eligible)
     if busy:
@@ -54,21 +49,31 @@ def choose(settings: Settings, engines: list[Engine], generation: Generation, gp
     return min(valid, key=preference)  # of equals the first, as the manifest has them
 
 
-def pinned(wanted: str, profiles: list[Profile]) -> Profile:
+def pinned(
+    settings: Settings, profiles: list[Profile], groups: dict[Profile, str], generation: Generation, gpus: list[Gpu]
+) -> Profile:
     """By id or description, as it stands: "<id> (<description>)" is neither."""
-    for profile in profiles:
-        if wanted in (profile.id, profile.name):
-            return profile
-    raise Refusal(
-        f"Environment variable NIM_MODEL_PROFILE is set to {wanted}, "
-        "but no matching profile_id or profile description is found in manifest.",
-        source="ngc_injector.py:120",
-    )
+    found = [profile for profile in profiles if settings.profile in (profile.id, profile.name)]
+    if not found:
+        text = generation.unknown_profile
+        raise Refusal(
+            f"{text['prefix']}Environment variable NIM_MODEL_PROFILE is set to {settings.profile}, "
+            "but no matching profile_id or profile description is found in manifest.",
+            source=text["source"],
+        )
+    chosen = found[0]
+    starts = groups[chosen] in STARTABLE or (generation.pinned_low_memory and groups[chosen] == "low_memory")
+    if not starts or (settings.ft_model and chosen.pytorch):  # PyTorch's back end serves no fine-tune [documented]
+        # unverified: what it says to a profile that is known but can't run here.
+        raise not_runnable(generation, gpus)
+    return chosen
 
 
 def may_serve(profile: Profile, settings: Settings) -> bool:
     """A prebuilt engine holds NVIDIA's weights, and an engine built under another name somebody else's: no automatic
     choice for a fine-tune [unverified; observed is that a fine-tune's automatic choice was the buildable profile]."""
+    if settings.tensor_parallel and profile.tp != settings.tensor_parallel:
+        return False
     if not settings.ft_model:
         return True
     if profile.built_for:
@@ -82,6 +87,7 @@ def preference(profile: Profile) -> tuple:
     return (
         generic,
         not profile.buildable,
+        ENGINES.index(profile.engine),
         PRECISIONS.index(profile.precision),
         profile.objective != "latency",
         -profile.tp,

@@ -20,9 +20,10 @@ from starlette.routing import Route
 
 from . import openai
 from .console import log
-from .contract import Generation
+from .contract import Generation, health
 from .llm import Llm, NoChatTemplate, Piece, Sampling
 from .openai import ApiError, Shape, Usage
+from .profiles import Profile
 
 
 @dataclass
@@ -49,6 +50,7 @@ class Counters:
 @dataclass
 class Service:
     generation: Generation
+    profile: Profile
     llm: Llm
     served: tuple[str, ...]
     max_model_len: int
@@ -59,10 +61,10 @@ class Service:
     # --- what it is, and whether it is well ---
 
     async def live(self, _request: Request) -> Response:
-        return JSONResponse({"object": "health.response", "message": "Service is live."})
+        return JSONResponse(health(self.generation, "live"))
 
     async def ready(self, _request: Request) -> Response:
-        return JSONResponse({"object": "health.response", "message": "Service is ready."})
+        return JSONResponse(health(self.generation, "ready"))
 
     async def models(self, _request: Request) -> Response:
         return JSONResponse({"object": "list", "data": [self._model(name) for name in self.served]})
@@ -80,11 +82,11 @@ class Service:
         }  # fmt: skip
 
     async def metadata(self, _request: Request) -> Response:
-        model = f"nim/{self.generation.model}:{self.generation.metadata['snapshot']}"
+        model = f"nim/{self.generation.model}:{self.generation.metadata['snapshot'] or self.generation.version}"
         return JSONResponse({
             "assetInfo": [], "licenseInfo": {"name": "LICENSE", "content": self.generation.legal},
             "modelInfo": [{"modelUrl": model, "shortName": self.generation.model}],
-            "version": self.generation.version,
+            "version": self.generation.version, "selectedModelProfileId": self.profile.id,
         })  # fmt: skip
 
     async def version(self, _request: Request) -> Response:

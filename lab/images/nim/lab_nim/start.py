@@ -1,7 +1,10 @@
 # Copyright: the llmops.nim authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-"""The service, from profile selection to the open port. The port is closed until a model can answer [documented]."""
+"""The service, from profile selection to the open port.
+
+In 1.x the port is closed until a model can answer; in 2.x a front with the health routes is there first [documented].
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,10 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 
-from . import checkpoint, engine_cache, ngc, selection
+from . import checkpoint, engine_cache, manifest, memory, ngc, selection
 from .console import Refusal, log, say
 from .contract import Generation
+from .front import Front
 from .gpus import Gpu, visible
 from .profiles import Profile
 from .settings import Settings
@@ -23,21 +27,27 @@ from .settings import Settings
 
 def serve(settings: Settings, generation: Generation) -> None:
     gpus = visible(settings.gpus_file)
+    if generation.engine_port:
+        ports = {settings.port, settings.health_port} - {0}
+        Front(generation).start([bind("0.0.0.0", port) for port in sorted(ports)])
     ngc.fetch_metadata(settings, generation)
+    weights = checkpoint.mounted(settings, generation)
+    about = None if generation.model_specific else checkpoint.read_config(weights)
     engines = engine_cache.cached(settings.cache, generation)
-    profile = selection.choose(settings, engines, generation, gpus)
+    profiles = [engine.profile for engine in engines] + manifest.profiles(generation, settings, about)
+    profile = selection.choose(settings, profiles, generation, gpus)
     report(profile)
-    if not settings.ft_model:
+    if not weights:
         raise Refusal("The lab's NIM has no weights of its own: mount a checkpoint and name it in NIM_FT_MODEL.")
-    weights = Path(settings.ft_model)
     config = checkpoint.check(weights)
     before_ready(settings)
     with tempfile.TemporaryDirectory(prefix="nim-") as scratch:
         folder = prepare(settings, generation, engines, profile, gpus[0], weights, config, Path(scratch))
         from .llm import Llm  # takes a second, and only the service needs it
 
+        time.sleep(settings.load_seconds)
         llm = Llm(folder, settings.chat_template)
-        listen(settings, generation, llm)
+        listen(settings, generation, profile, llm, str(weights))
 
 
 def report(profile: Profile) -> None:
@@ -88,7 +98,10 @@ def prepare(
         if profile.id == engine.profile.id or (same_name and engine.profile.built_for == gpu.pci_id):
             log("engine_cache.py:88", f"Using the cached engine of custom model {engine.profile.name}.")
             return engine_cache.unpack(engine.file, scratch)
-    check_memory(profile, gpu, checkpoint.bytes_in_memory(config))
+    if profile.need:
+        memory.check(profile.need, gpu.memory_total_mib, settings.utilization)
+    else:
+        check_memory(profile, gpu, checkpoint.bytes_in_memory(config))
     if profile.buildable:
         file = scratch / engine_cache.ENGINE
         build(settings, weights, file)
@@ -113,7 +126,7 @@ def check_memory(profile: Profile, gpu: Gpu, needed: int) -> None:
     needed //= profile.tp * profile.pp
     if needed <= gpu.memory_total_mib * 2**20:
         return
-    if profile.engine == "vllm":  # the words [documented]; the figures are the lab's
+    if profile.engine != "tensorrt_llm":  # the words [documented]; the figures are the lab's
         raise Refusal(f"torch.OutOfMemoryError: CUDA out of memory. Tried to allocate {needed / 2**30:.2f} GiB.")
     raise Refusal(
         "[TRT] [E] 2: [virtualMemoryBuffer.cpp::resizePhysical::140] Error Code 2: OutOfMemory "
@@ -127,7 +140,7 @@ def check_memory(profile: Profile, gpu: Gpu, needed: int) -> None:
 # --- the open port ---
 
 
-def listen(settings: Settings, generation: Generation, llm) -> None:
+def listen(settings: Settings, generation: Generation, profile: Profile, llm, weights: str) -> None:
     import uvicorn
 
     from .server import Service, access_logged
@@ -138,20 +151,22 @@ def listen(settings: Settings, generation: Generation, llm) -> None:
 
     service = Service(
         generation,
+        profile,
         llm,
-        # unverified: the name a fine-tune has when none is given.
-        served=settings.served_model_names or (generation.model,),
+        # unverified: the name weights have when none is given.
+        served=settings.served_model_names or (generation.model if generation.model_specific else weights,),
         max_model_len=min(settings.max_model_len or llm.max_model_len, llm.max_model_len),
         token_milliseconds=settings.token_milliseconds,
     )
+    address, port = ("127.0.0.1", generation.engine_port) if generation.engine_port else ("0.0.0.0", settings.port)
     log("launcher.py:298", f"Worker starting (pid: {os.getpid()})")
-    log("server.py:89", f"Starting HTTP server on port {settings.port}")
-    log("server.py:91", "Listening on address 0.0.0.0")
-    with bind(settings.port) as listener:
+    log("server.py:89", f"Starting HTTP server on port {port}")
+    log("server.py:91", f"Listening on address {address}")
+    with bind(address, port) as listener:
         log("server.py:82", f"Started server process [{os.getpid()}]")
         log("on.py:48", "Waiting for application startup.")
         log("on.py:62", "Application startup complete.")
-        log("server.py:162", f"Uvicorn running on http://0.0.0.0:{settings.port} (Press CTRL+C to quit)")
+        log("server.py:162", f"Uvicorn running on http://{address}:{port} (Press CTRL+C to quit)")
         if settings.crash == "after-ready":
             threading.Timer(settings.crash_after_seconds, crash).start()
         app = access_logged(service.app())
@@ -160,15 +175,15 @@ def listen(settings: Settings, generation: Generation, llm) -> None:
         )
 
 
-def bind(port: int) -> socket.socket:
+def bind(address: str, port: int) -> socket.socket:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind(("0.0.0.0", port))
+        listener.bind((address, port))
     except OSError as error:
         listener.close()
         raise Refusal(
-            f"[Errno {error.errno}] error while attempting to bind on address ('0.0.0.0', {port}): "
+            f"[Errno {error.errno}] error while attempting to bind on address ('{address}', {port}): "
             f"{os.strerror(error.errno).lower()}",
             source="server.py:170",
         ) from error

@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
-from lab_nim import checkpoint, contract, engine_cache, listing, ngc, selection, settings
+from lab_nim import checkpoint, contract, engine_cache, listing, ngc, selection, settings, start
 from lab_nim.console import Refusal
 from lab_nim.gpus import Gpu, visible
-from lab_nim.profiles import grouped, parse
+from lab_nim.profiles import Profile, grouped, parse
 
 NIM = contract.load("1.8.4")
 BUILDABLE = "ac34857f8dcbd174ad524974248f2faf271bd2a0355643b2cf1490d0fe7787c2"
@@ -26,11 +29,15 @@ ADA = gpu("NVIDIA RTX 6000 Ada Generation", "26b1", 49140, 8.9)
 BUSY_ADA = gpu("NVIDIA RTX 6000 Ada Generation", "26b1", 49140, 8.9, used=4000)
 T600 = gpu("NVIDIA T600", "1fb1", 4096, 7.5, index=1)
 H100 = gpu("NVIDIA H100 80GB HBM3", "2330", 81559, 9.0)
+TINY = {
+    "hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 515,
+}  # fmt: skip
 A100 = gpu("NVIDIA A100-SXM4-80GB", "20b2", 81920, 8.0)
 
 
 def plain_names(gpus: list[Gpu], group: str, relax: bool = False) -> list[str]:
-    groups = grouped(list(NIM.manifest), NIM, gpus, relax)
+    config = settings.read({"NIM_RELAX_MEM_CONSTRAINTS": "1"} if relax else {})
+    groups = grouped(list(NIM.manifest), NIM, gpus, config)
     return [profile.name for profile in groups[group] if not profile.lora]
 
 
@@ -39,7 +46,11 @@ def read(tmp_path, **environ: str) -> settings.Settings:
 
 
 def choose(config: settings.Settings, gpus: list[Gpu], engines=()) -> str:
-    return selection.choose(config, list(engines), NIM, gpus).name
+    return selection.choose(config, candidates(engines), NIM, gpus).name
+
+
+def candidates(engines) -> list[Profile]:
+    return [engine.profile for engine in engines] + list(NIM.manifest)
 
 
 def test_every_profile_of_the_manifest_is_understood():
@@ -48,7 +59,7 @@ def test_every_profile_of_the_manifest_is_understood():
     nvl = parse("0" * 64, "tensorrt_llm-h100_nvl-fp8-tp2-pp1-latency-lora-lora")
     assert (nvl.gpu, nvl.precision, nvl.tp, nvl.objective, nvl.lora) == ("h100_nvl", "fp8", 2, "latency", True)
     with pytest.raises(ValueError, match="not a profile's name"):
-        parse("0" * 64, "sglang-bf16-tp1-pp1")
+        parse("0" * 64, "onnx-bf16-tp1-pp1")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +100,7 @@ def test_a_busy_gpu_runs_nothing_unless_told_to():
 
 def test_listing_of_a_busy_gpu():
     text = listing.system_info(NIM, [BUSY_ADA])
-    text += "\n" + listing.model_profiles(NIM, grouped(list(NIM.manifest), NIM, [BUSY_ADA], False))
+    text += "\n" + listing.model_profiles(NIM, grouped(list(NIM.manifest), NIM, [BUSY_ADA], settings.read({})))
     assert text.splitlines()[:12] == [
         "SYSTEM INFO",
         "- Free GPUs: <None>",
@@ -159,10 +170,56 @@ def test_engine_outlives_its_weights(tmp_path):
     assert found == [made]
     assert choose(config, [ADA], found) == "mine"
     assert (engine_cache.unpack(found[0].file, tmp_path / "out") / "model.safetensors").read_text() == "old"
-    first = listing.model_profiles(NIM, grouped(selection.candidates(found, NIM), NIM, [ADA], False)).splitlines()[2]
+    first = listing.model_profiles(NIM, grouped(candidates(found), NIM, [ADA], config)).splitlines()[2]
     assert first == f"  - {made.profile.id} (mine)"
     assert choose(read(tmp_path, NIM_FT_MODEL="/w", NIM_CUSTOM_MODEL_NAME="other"), [ADA], found) == buildable.name
     assert choose(config, [H100], found) == buildable.name, "an engine runs on the GPU model it was built for"
+
+
+def prepared(tmp_path, capsys, profile_id: str, cache: str, gpu_=H100, **environ: str) -> tuple[str, str]:
+    """The weights that would answer, and what the log says of the engine."""
+    weights, scratch = tmp_path / "weights", Path(tempfile.mkdtemp(dir=tmp_path))
+    weights.mkdir(exist_ok=True)
+    (weights / "model.safetensors").write_text(environ.pop("holding", "old"))
+    config = read(tmp_path, NIM_CACHE_PATH=str(tmp_path / cache), LAB_ENGINE_BUILD_SECONDS="0", **environ)
+    engines = engine_cache.cached(config.cache, NIM)
+    profile = next(profile for profile in candidates(engines) if profile.id == profile_id)
+    folder = start.prepare(config, NIM, engines, profile, gpu_, weights, TINY, scratch)
+    return (folder / "model.safetensors").read_text(), capsys.readouterr().out
+
+
+def test_a_pinned_buildable_profile_reuses_the_engine_of_its_name(tmp_path, capsys):
+    built, log = prepared(tmp_path, capsys, BUILDABLE, "cache", NIM_CUSTOM_MODEL_NAME="mine")
+    assert built == "old"
+    assert "Custom model mine successfully cached." in log
+    reused, log = prepared(tmp_path, capsys, BUILDABLE, "cache", NIM_CUSTOM_MODEL_NAME="mine", holding="new")
+    assert reused == "old"
+    assert "Using the cached engine of custom model mine." in log
+    assert "successfully cached" not in log
+    other, log = prepared(tmp_path, capsys, BUILDABLE, "cache", NIM_CUSTOM_MODEL_NAME="other", holding="new")
+    assert other == "new"
+    assert "Custom model other successfully cached." in log
+    vllm, log = prepared(tmp_path, capsys, VLLM, "cache", NIM_CUSTOM_MODEL_NAME="mine", holding="new")
+    assert vllm == "new"
+
+
+def test_an_engine_that_was_carried_here_is_reused(tmp_path, capsys):
+    prepared(tmp_path, capsys, BUILDABLE, "cache", NIM_CUSTOM_MODEL_NAME="mine")
+    shutil.copytree(tmp_path / "cache" / "local_cache", tmp_path / "there" / "local_cache")
+    _weights, log = prepared(tmp_path, capsys, BUILDABLE, "there", NIM_CUSTOM_MODEL_NAME="mine")
+    assert "Using the cached engine of custom model mine." in log
+    _weights, log = prepared(tmp_path, capsys, BUILDABLE, "there", ADA, NIM_CUSTOM_MODEL_NAME="mine")
+    assert "Custom model mine successfully cached." in log, "it was built for another GPU model"
+    about = next(tmp_path.glob("there/local_cache/mine/trtllm_engine/config.json"))
+    about.write_text(about.read_text().replace("1.8.4", "1.8.5"))
+    _weights, log = prepared(tmp_path, capsys, BUILDABLE, "there", ADA, NIM_CUSTOM_MODEL_NAME="mine")
+    assert "Custom model mine successfully cached." in log, "it was built by another version"
+
+
+def test_half_an_engine_is_none(tmp_path, capsys):
+    prepared(tmp_path, capsys, BUILDABLE, "cache", NIM_CUSTOM_MODEL_NAME="mine")
+    next(tmp_path.glob("cache/local_cache/mine/trtllm_engine/*.engine")).unlink()
+    assert engine_cache.cached(tmp_path / "cache", NIM) == []
 
 
 def test_metadata_needs_a_key_once(tmp_path, capsys):
@@ -198,3 +255,4 @@ def test_memory_of_the_70b_model():
         "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 128256, "tie_word_embeddings": False,
     }  # fmt: skip
     assert checkpoint.bytes_in_memory(config) == 141_107_412_992
+    assert checkpoint.kv_bytes_per_token(config) == 327_680

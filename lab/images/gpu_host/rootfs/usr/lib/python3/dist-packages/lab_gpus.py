@@ -9,10 +9,12 @@ That needs no question to the Docker Engine, which must not be asked while it wa
 
 import contextlib
 import json
+import re
 from pathlib import Path
 
 STATE = "/etc/nim-lab/gpus.json"
 CLIENTS = "/run/nim-lab/clients"
+SHARE = 0.9
 
 
 def load():
@@ -64,6 +66,20 @@ def lives(note):
 def clients():
     """The containers that hold GPU memory now, oldest first."""
     return [note for _path, note in notes() if lives(note)]
+
+
+def promised(env):
+    """The part of each GPU's memory that a container with these variables (dict) takes, weights and KV cache together.
+
+    In NIM 2.x it is a flag for the engine, of which the last counts; in 1.x a variable. To refuse what is none is up
+    to NIM.
+    """
+    flags = re.findall(r"--gpu-memory-utilization[=\s]\s*(\S+)", env.get("NIM_PASSTHROUGH_ARGS", ""))
+    try:
+        share = float(flags[-1] if flags else env.get("NIM_KVCACHE_PERCENT") or SHARE)
+    except ValueError:
+        return SHARE
+    return share if 0 < share <= 1 else SHARE
 
 
 def note_client(container, pid, uuids, fraction):
