@@ -47,10 +47,12 @@ def model(**changes):
     return one
 
 
-def playbook(name, *options, limit=None, **variables):
+def playbook(name, *options, limit=None, inventories=(INVENTORY,), **variables):
     """Runs a playbook of the collection on the lab; the finished process, stdout and stderr in stdout."""
     ansible_playbook = str(Path(sys.executable).with_name("ansible-playbook"))
-    command = [ansible_playbook, f"playbooks/{name}.yml", "-i", INVENTORY, *options]
+    command = [ansible_playbook, f"playbooks/{name}.yml", *options]
+    for inventory in inventories:
+        command += ["-i", inventory]
     if limit:
         command += ["--limit", limit]
     if variables:

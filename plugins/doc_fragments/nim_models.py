@@ -70,9 +70,33 @@ options:
         type: str
         default: 16g
       env:
-        description: Further variables for NIM, such as C(NIM_MAX_MODEL_LEN).
+        description:
+          - Further variables for NIM, such as C(NIM_MAX_MODEL_LEN). One that begins with C(NIM_) and that the image's
+            generation does not know is refused, with the right name where there is one.
         type: dict
         default: {}
+      unchecked_env:
+        description: Further variables that are handed to the container as they are, for what only the image knows.
+        type: dict
+        default: {}
+      memory_share:
+        description:
+          - Share of each GPU's memory to take, weights and KV cache together, such as V(0.45), so that another release
+            fits beside this one. It becomes C(NIM_KVCACHE_PERCENT) and C(NIM_RELAX_MEM_CONSTRAINTS) for NIM 1.x,
+            C(--gpu-memory-utilization) in C(NIM_PASSTHROUGH_ARGS) for 2.x with vLLM, and C(NIM_KV_CACHE_PERCENT) for
+            2.x with SGLang.
+          - By default the image's own, which is not verified for 1.x and believed to be V(0.9).
+        type: float
+      contract:
+        description:
+          - How the image takes fine-tuned weights. V(auto) reads it from the NIM version that the image is labelled
+            with, from its name (C(llm-nim), C(model-free-nim)), and where it has no label, from its tag.
+          - V(1.3), V(1.11) and V(1.15) are images for one model (C(NIM_FT_MODEL), with 1.15 and its two switches to the
+            older backend); V(multi_llm) is C(llm-nim) (C(NIM_MODEL_NAME)); V(model_free) and V(model_free_sglang) are
+            the model-free images of 2.x (C(NIM_MODEL_PATH)). V(1.0) and V(2), images for one model, take none.
+        type: str
+        choices: [auto, "1.0", "1.3", "1.11", "1.15", multi_llm, "2", model_free, model_free_sglang]
+        default: auto
       verify:
         description: Questions to ask once it serves.
         type: list

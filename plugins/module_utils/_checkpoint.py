@@ -1,7 +1,7 @@
 # Copyright: the llmops.nim authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-"""What a repository's files say about the model in it, and whether they are a model that NIM can load.
+"""Whether a repository's files are a model that NIM can load, and what is known of the model in it.
 
 Private to the collection: breaking changes at any time.
 """
@@ -11,14 +11,15 @@ from __future__ import annotations
 import json
 import re
 
+from ansible_collections.llmops.nim.plugins.module_utils import _checkpoint_doubts, _checkpoint_facts
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 
 CONFIG, INDEX, TOKENIZER_CONFIG = "config.json", "model.safetensors.index.json", "tokenizer_config.json"
+GENERATION_CONFIG, QUANT_CONFIG = "generation_config.json", "hf_quant_config.json"
 # The files whose text inspect() looks at.
-TEXTS = (CONFIG, INDEX, TOKENIZER_CONFIG)
+TEXTS = (CONFIG, INDEX, TOKENIZER_CONFIG, GENERATION_CONFIG, QUANT_CONFIG)
 
-# As the names of profiles give it; what is quantised, or of another type, has no such word.
-PRECISIONS = {"bfloat16": "bf16", "float16": "fp16"}
+FORMATS = ("huggingface", "trtllm_checkpoint", "trtllm_engine", "adapter")
 _SINGLE = "model.safetensors"
 _TOKENIZERS = (
     ("tokenizer.json",),
@@ -29,53 +30,26 @@ _TOKENIZERS = (
 )
 _SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors\Z")
 _PICKLE = re.compile(r"[^/]+\.(bin|pt|pth|ckpt)\Z")
+_HUB_CACHE = re.compile(r"(?:models--[^/]+/)?(?:blobs|refs|snapshots)/")
 _LAYOUT = (
     "https://docs.nvidia.com/nim/large-language-models/1.15.0/ft-support.html: config.json, tokenizer files and "
     "safetensors with their index are what a NIM reads"
 )
 
 
-def inspect(files, texts, untracked=()):
-    """The problems (list of Problem) and the facts (dict) of a checkpoint.
+def inspect(files, texts, untracked=(), headers=None):
+    """What stands in the way of serving a checkpoint (list of Problem), what is doubtful (list of Problem), and the
+    facts (dict, see _checkpoint_facts.KEYS).
 
     files: path -> size in bytes; texts: the content (bytes) of those of TEXTS that are there and could be read;
-    untracked: the paths that hold an LFS pointer but are not marked filter=lfs in .gitattributes.
+    untracked: the paths that hold an LFS pointer but are not marked filter=lfs in .gitattributes; headers: path ->
+    tensors (name -> Tensor), or the Problem with them, of the safetensors files whose headers were read.
     """
     problems = []
-    config = _json(CONFIG, texts, problems)
-    index = _json(INDEX, texts, problems)
-    tokenizer_config = _json(TOKENIZER_CONFIG, texts, problems)
-    adapter_only = "adapter_config.json" in files and CONFIG not in files
-    shards, missing = _weights(files, index, adapter_only)
-    problems += missing
-
-    if adapter_only:
-        problems.append(
-            Problem(
-                "The repository holds a LoRA adapter, not a model.",
-                "adapter_config.json is there, config.json is not",
-                "Merge the adapter into its base model (peft: merge_and_unload) and publish the result.",
-                "adapter_only",
-            )
-        )
-    else:
-        if CONFIG not in files:
-            problems.append(
-                Problem(
-                    "config.json is missing.", _listing(files), "Publish the model's config.json.", "no_config", _LAYOUT
-                )
-            )
-        if not any(all(name in files for name in names) for names in _TOKENIZERS):
-            problems.append(
-                Problem(
-                    "The tokenizer is missing.",
-                    _listing(files),
-                    "Publish tokenizer.json (or tokenizer.model) and tokenizer_config.json; "
-                    "checkpoints exported from NeMo need them copied from the base model.",
-                    "no_tokenizer",
-                    _LAYOUT,
-                )
-            )
+    documents = {name: _json(name, texts, problems) for name in TEXTS}
+    kind = _kind(files)
+    shards, missing = ([], []) if kind == "hub_cache" else _weights(files, documents[INDEX], kind == "adapter")
+    problems += missing + _layout(files, kind)
     needed = {*shards, *TEXTS, *(name for names in _TOKENIZERS for name in names)}
     problems += [
         Problem(
@@ -86,32 +60,96 @@ def inspect(files, texts, untracked=()):
         )
         for path in sorted(needed.intersection(untracked))
     ]
-    return problems, _facts(files, shards, config, tokenizer_config, adapter_only)
+    read = {path: headers[path] for path in shards if path in (headers or {})}
+    problems += [found for _path, found in sorted(read.items()) if isinstance(found, Problem)]
+    by_shard = {path: found for path, found in read.items() if not isinstance(found, Problem)}
+    tensors = None
+    if shards and not missing and len(by_shard) == len(shards):
+        tensors = {name: tensor for found in by_shard.values() for name, tensor in found.items()}
+    facts = _checkpoint_facts.gather(files, shards, kind if kind in FORMATS else None, documents, tensors)
+    problems += _checkpoint_doubts.misfits(facts, documents[INDEX], by_shard)
+    problems += _checkpoint_doubts.spaces(path for path in shards)
+    warnings = []
+    if kind in FORMATS and kind != "adapter":
+        warnings = _checkpoint_doubts.doubts(files, shards, documents, facts, tensors)
+    return problems, warnings, facts
 
 
-def header_problem(path, head, size):
-    """The Problem of a safetensors file of that size whose first bytes are head (bytes, 8 or more), or None."""
-    if head.startswith(b"version "):
-        return Problem(
-            f"{path} holds the text of a git-lfs pointer: it was uploaded in the place of the weights.",
-            f"{size} bytes that begin with {head[:40]!r}",
-            "Publish the real file: run git lfs pull where it was uploaded from, then upload it again.",
-            "pointer_instead_of_file",
+def weight_paths(files, texts):
+    """The paths (list of str) of those weights that are there; the arguments as in inspect()."""
+    kind = _kind(files)
+    return [] if kind == "hub_cache" else _weights(files, _json(INDEX, texts, []), kind == "adapter")[0]
+
+
+def _kind(files):
+    """One of FORMATS, "hub_cache", or None."""
+    if "adapter_config.json" in files and CONFIG not in files:
+        return "adapter"
+    if INDEX in files or _SINGLE in files:
+        return "huggingface"
+    if CONFIG not in files and any(_HUB_CACHE.match(path) for path in files):
+        return "hub_cache"
+    for folder, kind in (("trtllm_engine/", "trtllm_engine"), ("trtllm_ckpt/", "trtllm_checkpoint")):
+        if any(path.startswith(folder) for path in files):
+            return kind
+    return "huggingface" if any(_SHARD.match(path) or _PICKLE.match(path) for path in files) else None
+
+
+def _layout(files, kind):
+    """The problems with which files there are, the weights left aside."""
+    if kind == "adapter":
+        return [
+            Problem(
+                "The repository holds a LoRA adapter, not a model.",
+                "adapter_config.json is there, config.json is not",
+                "Merge the adapter into its base model (peft: merge_and_unload) and publish the result.",
+                "adapter_only",
+            )
+        ]
+    if kind == "hub_cache":
+        return [
+            Problem(
+                "The repository holds a hub's cache directory, not a model.",
+                _listing(files),
+                "Publish the files of snapshots/<commit> themselves, not the links: cp --recursive --dereference.",
+                "hub_cache",
+                "observed: links that lead out of their directory end in: Invalid repository ID or local directory",
+            )
+        ]
+    problems = []
+    if CONFIG not in files:
+        problems.append(
+            Problem(
+                "config.json is missing.", _listing(files), "Publish the model's config.json.", "no_config", _LAYOUT
+            )
         )
-    length = int.from_bytes(head[:8], "little")
-    if len(head) < 8 or length + 8 > size:
-        return Problem(
-            f"{path} is no complete safetensors file.",
-            f"its header would be {length} bytes long, the file is {size}",
-            "Publish the file again; the upload was cut or is of another format.",
-            "safetensors_header",
-            "NIM fails on it with SafetensorError: Error while deserializing header",
+    if not any(all(name in files for name in names) for names in _TOKENIZERS):
+        problems.append(
+            Problem(
+                "The tokenizer is missing.",
+                _listing(files),
+                "Publish tokenizer.json (or tokenizer.model) and tokenizer_config.json; "
+                "checkpoints exported from NeMo need them copied from the base model.",
+                "no_tokenizer",
+                _LAYOUT,
+            )
         )
-    return None
+    return problems
 
 
 def _json(name, texts, problems):
+    """The JSON object (dict) called name, {} where there is none; what is wrong with it goes to problems."""
     if name not in texts:
+        return {}
+    if texts[name].startswith(b"version https://git-lfs"):
+        problems.append(
+            Problem(
+                f"{name} holds the text of a git-lfs pointer: it was uploaded in the place of the file.",
+                f"it begins with {texts[name][:40]!r}",
+                "Publish the real file: run git lfs pull where it was uploaded from, then upload it again.",
+                "pointer_instead_of_file",
+            )
+        )
         return {}
     try:
         value = json.loads(texts[name].decode("utf-8"))
@@ -179,36 +217,11 @@ def _weights(files, index, adapter_only):
         Problem(
             "There are no weights.",
             f"neither {_SINGLE} nor {INDEX}; " + _listing(files),
-            "Publish the weights as safetensors.",
+            "Publish the weights as safetensors; a TensorRT-LLM checkpoint belongs into the directory trtllm_ckpt.",
             "no_weights",
             _LAYOUT,
         )
     ]
-
-
-def _facts(files, shards, config, tokenizer_config, adapter_only):
-    text = config.get("text_config")  # multimodal models keep the language model's settings there
-    nested = text if isinstance(text, dict) else {}
-
-    def said(name):
-        return config.get(name) if config.get(name) is not None else nested.get(name)
-
-    architectures = config.get("architectures")
-    quantization = config.get("quantization_config")
-    return {
-        "architecture": str(architectures[0]) if isinstance(architectures, list) and architectures else None,
-        "model_type": config.get("model_type"),
-        "dtype": said("torch_dtype") or said("dtype"),
-        "precision": None if quantization else PRECISIONS.get(str(said("torch_dtype") or said("dtype"))),
-        "max_position_embeddings": said("max_position_embeddings"),
-        "quantization": quantization.get("quant_method") if isinstance(quantization, dict) else None,
-        "has_chat_template": bool(tokenizer_config.get("chat_template"))
-        or "chat_template.jinja" in files
-        or "chat_template.json" in files,
-        "adapter_only": adapter_only,
-        "weight_files": len(shards),
-        "weight_bytes": sum(files[path] for path in shards),
-    }
 
 
 def _listing(files):

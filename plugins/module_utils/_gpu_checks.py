@@ -10,21 +10,24 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.llmops.nim.plugins.module_utils import _contract
+from ansible_collections.llmops.nim.plugins.module_utils import _contract, _floors
 from ansible_collections.llmops.nim.plugins.module_utils._gpus import busy, show
 from ansible_collections.llmops.nim.plugins.module_utils._host_docker import unreachable
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 
-# Skips NIM's check that nearly all of a GPU's memory is free (observed in use from 1.8 on).
-RELAX = "NIM_RELAX_MEM_CONSTRAINTS"
+# Skips the check of NIM 1.x that nearly all of a GPU's memory is free (observed in use from 1.8 on).
+_RELAX = "NIM_RELAX_MEM_CONSTRAINTS"
+_SHARE = "from NIM 1.8 on, memory_share lets it start beside others and limits what it takes."
 
 CONFIGURE_DOCKER = "nvidia-ctk runtime configure --runtime=docker && systemctl restart docker"
 
 
-def _version(seen, model):
-    """The NIM version of a model's image: as resolved, or as the image on the host says; None when unknown."""
+def _speaks(seen, model):
+    """The NIM version of a model's image, as resolved or as the image on the host says, and its generation."""
     image = model["image"]
-    return seen["nim_versions"].get(image) or seen["images"].get(image, {}).get("nim_version")
+    version = seen["nim_versions"].get(image) or seen["images"].get(image, {}).get("nim_version")
+    contract = _contract.contract_name(image, version, model["contract"])
+    return version, _contract.CONTRACTS[contract].generation if contract else None
 
 
 def _by(models, key):
@@ -51,11 +54,10 @@ def check_driver(findings, seen, models, floors):
 
     def key(model):
         gpus = seen["assignments"].get(model["name"]) or seen["gpus"]
-        return _version(seen, model), bool(gpus) and all(gpu["data_center"] for gpu in gpus)
+        return _speaks(seen, model), bool(gpus) and all(gpu["data_center"] for gpu in gpus)
 
-    for (version, data_center), names in _by(models, key).items():
-        of = _contract.generation(version)
-        verdict = _contract.judge_driver(found, of, data_center, floors.get("driver"))
+    for ((version, generation), data_center), names in _by(models, key).items():
+        verdict = _floors.judge_driver(found, generation, data_center, floors.get("driver"))
         below = "is too old" if verdict.severity == "problem" else "is older than what is documented"
         findings.judged(
             verdict,
@@ -72,7 +74,7 @@ def check_driver(findings, seen, models, floors):
 
 def check_use(findings, seen, models):
     """What is known to go wrong with GPUs that are there: MIG, memory in use, several models on one."""
-    relaxed = {model["name"] for model in models if str(model["env"].get(RELAX)) == "1"}
+    relaxed = {model["name"] for model in models if model["memory_share"] or str(model["env"].get(_RELAX)) == "1"}
     users = {}
     for name, gpus in seen["assignments"].items():
         own = {uuid for one in seen["releases"] if one["running"] and one["model"] == name for uuid in one["gpus"]}
@@ -94,8 +96,7 @@ def check_use(findings, seen, models):
                     Problem(
                         f"GPU {gpu['index']}, which model {name} is to have, is in use.",
                         evidence=f"{gpu['memory_used_mib']} of {gpu['memory_total_mib']} MiB are used",
-                        remedy="Stop what uses it (nvidia-smi names it) or choose another GPU; from NIM 1.8 on, "
-                        f'env: {{{RELAX}: "1"}} lets NIM start on it.',
+                        remedy=f"Stop what uses it (nvidia-smi names it) or choose another GPU; {_SHARE}",
                         code="gpu_busy",
                         source=_contract.FREE_GPU_SOURCE,
                     ),
@@ -107,8 +108,7 @@ def check_use(findings, seen, models):
                 Problem(
                     f"Models {', '.join(names)} are to share GPU {index}.",
                     evidence=f"gpus of each: {index}",
-                    remedy="Give each its own GPU; or, where they fit together, limit the memory of each and let NIM "
-                    f'start on a GPU in use, env: {{{RELAX}: "1"}}.',
+                    remedy=f"Give each its own GPU; or, where they fit together: {_SHARE}",
                     code="gpu_shared",
                     source=_contract.FREE_GPU_SOURCE,
                 ),
@@ -122,8 +122,8 @@ def check_docker(findings, seen, models, floors):
         findings.refuse(unreachable(docker))
         return
     found = docker["version"]
-    for version, names in _by(models, lambda model: _version(seen, model)).items():
-        verdict = _contract.judge_version("docker", found, _contract.generation(version), floors.get("docker"))
+    for (version, generation), names in _by(models, lambda model: _speaks(seen, model)).items():
+        verdict = _floors.judge_version("docker", found, generation, floors.get("docker"))
         findings.judged(
             verdict,
             Problem(
@@ -160,8 +160,8 @@ def check_toolkit(findings, seen, models, floors):
     toolkit = seen["host"]["toolkit"]
     if toolkit:
         found = toolkit["version"]
-        for version, names in _by(models, lambda model: _version(seen, model)).items():
-            verdict = _contract.judge_version("toolkit", found, _contract.generation(version), floors.get("toolkit"))
+        for (version, generation), names in _by(models, lambda model: _speaks(seen, model)).items():
+            verdict = _floors.judge_version("toolkit", found, generation, floors.get("toolkit"))
             findings.judged(
                 verdict,
                 Problem(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.llmops.nim.plugins.module_utils import _contract, _gpu_checks
+from ansible_collections.llmops.nim.plugins.module_utils import _floors, _gpu_checks
 from ansible_collections.llmops.nim.plugins.module_utils._findings import Findings
 from ansible_collections.llmops.nim.plugins.module_utils._host import GIB
 from ansible_collections.llmops.nim.plugins.module_utils._ports import overlap
@@ -97,7 +97,7 @@ def _check_sizes(findings, host, floors):
     ):
         if found is None:
             continue
-        verdict = _contract.judge_size(name, found, floors.get(name))
+        verdict = _floors.judge_size(name, found, floors.get(name))
         findings.judged(
             verdict,
             Problem(
@@ -120,21 +120,21 @@ def needs(seen, models, floors):
         size = seen["image_bytes"].get(image)
         override = floors.get("disk_image_gib")
         if size and override is None:
-            gib = size * _contract.IMAGE_UNPACK_FACTOR / GIB
+            gib = size * _floors.IMAGE_UNPACK_FACTOR / GIB
             why = (
-                f"{size / GIB:.1f} GiB compressed, times {_contract.IMAGE_UNPACK_FACTOR} for download and unpacked "
+                f"{size / GIB:.1f} GiB compressed, times {_floors.IMAGE_UNPACK_FACTOR} for download and unpacked "
                 "layers side by side (our estimate)"
             )
         else:
-            gib, why = _contract.size("disk_image_gib", override)
+            gib, why = _floors.size("disk_image_gib", override)
         found.append(("image", None, gib, f"image {image}: {gib:.1f} GiB, {why}"))
     here = {one["weights"] for one in seen["releases"]}
     for repo in sorted({model["weights"]["repo"] for model in models} - here):
-        gib, why = _contract.size("disk_weights_gib", floors.get("disk_weights_gib"))
+        gib, why = _floors.size("disk_weights_gib", floors.get("disk_weights_gib"))
         found.append(("weights", None, gib, f"weights {repo}: {gib:.1f} GiB, {why}"))
     for model in models:
         if not any(one["model"] == model["name"] for one in seen["releases"]):
-            gib, why = _contract.size("disk_cache_gib", floors.get("disk_cache_gib"))
+            gib, why = _floors.size("disk_cache_gib", floors.get("disk_cache_gib"))
             found.append(("cache", model["name"], gib, f"cache of {model['name']}: {gib:.1f} GiB, {why}"))
     return found
 

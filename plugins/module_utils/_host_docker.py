@@ -30,6 +30,8 @@ PS_FORMAT = (
 )
 
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
+# A secret in a value: a flag of an engine, or the user of a URL.
+_SECRET_VALUE = re.compile(r"--(api|hf)[-_](key|token)\b|://[^/\s]*@")
 
 
 def commands(docker, references):
@@ -146,6 +148,7 @@ def _release(container):
 
     port = label("port") or ""
     return {
+        "id": container.get("Id"),
         "model": label("model") or "",
         "release": label("release"),
         "container": (container.get("Name") or "").lstrip("/"),
@@ -164,8 +167,33 @@ def _release(container):
         "gpus": [uuid for uuid in (label("gpus") or "").split(",") if uuid],
         "port": int(port) if port.isdigit() else None,
         "served_name": label("served_name"),
+        "settings": _settings(container),
         "labels": labels,
     }
+
+
+def _settings(container):
+    """What a container was started with, as far as it may be shown: dict of env, shm_size (bytes), user and mounts."""
+    config = container.get("Config") or {}
+    return {
+        "env": {
+            key: value
+            for key, value in _variables(config).items()
+            if key.startswith("NIM_") and not _SECRET.search(key) and not _SECRET_VALUE.search(value)
+        },
+        "shm_size": (container.get("HostConfig") or {}).get("ShmSize"),
+        "user": config.get("User") or None,
+        # Docker lists them in any order; a volume that the image asks for has a new name each time.
+        "mounts": sorted(
+            f"{mount.get('Source')}:{mount.get('Destination')}:{'rw' if mount.get('RW') else 'ro'}"
+            for mount in container.get("Mounts") or []
+            if mount.get("Type") == "bind"
+        ),
+    }
+
+
+def _variables(config):
+    return dict(variable.partition("=")[::2] for variable in config.get("Env") or [])
 
 
 def images(result, wanted):
@@ -201,7 +229,7 @@ def normal(reference):
 def _image(image):
     config = image.get("Config") or {}
     labels = config.get("Labels") or {}
-    env = dict(variable.partition("=")[::2] for variable in config.get("Env") or [])
+    env = _variables(config)
     return {
         "id": image.get("Id"),
         "digests": image.get("RepoDigests") or [],

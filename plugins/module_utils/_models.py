@@ -8,6 +8,8 @@ Private to the collection: breaking changes at any time.
 
 from __future__ import annotations
 
+from ansible_collections.llmops.nim.plugins.module_utils._contract import CONTRACTS
+
 NIM_HOME = "/var/lib/nim"
 
 # What the labels of this collection's containers begin with.
@@ -33,6 +35,9 @@ MODEL_OPTIONS = {
     "uid": {"type": "int", "default": 1000},
     "shm_size": {"type": "str", "default": "16g"},
     "env": {"type": "dict", "default": {}},
+    "unchecked_env": {"type": "dict", "default": {}},
+    "memory_share": {"type": "float"},
+    "contract": {"type": "str", "choices": ["auto", *CONTRACTS], "default": "auto"},
     "verify": {
         "type": "list",
         "elements": "dict",

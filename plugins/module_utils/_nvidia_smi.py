@@ -29,6 +29,7 @@ def parse(text):
     """What the XML (str) says: dict of driver_version, cuda_version (str or None) and gpus (list of dicts).
 
     A GPU's index is its place in the output: nvidia-smi and Docker count that way, in the order of the PCI bus.
+    Its processes are those that compute. There may be more: run in a container, nvidia-smi may print none.
     """
     # Without entities there is nothing in XML that grows when read.
     if "<!ENTITY" in text:
@@ -61,6 +62,22 @@ def _gpu(index, element):
         "data_center": data_center(name),
         "mig": _text(element, "mig_mode/current_mig") == "Enabled",
         "utilization_percent": _number(element, "utilization/gpu_util", "%"),
+        "processes": [
+            _process(process)
+            for process in element.findall("processes/process_info")
+            # What only draws is a desktop's.
+            if _text(process, "type") != "G"
+        ],
+    }
+
+
+def _process(element):
+    pid, name = _text(element, "pid") or "", _text(element, "process_name")
+    return {
+        "pid": int(pid) if re.fullmatch(r"[0-9]{1,10}", pid) else None,
+        # Without the arguments that may follow it: one of them may be a secret.
+        "name": name.split()[0] if name else None,
+        "used_memory_mib": _number(element, "used_memory", "MiB"),
     }
 
 

@@ -20,9 +20,13 @@ _OF_A_LISTING = re.compile(r"SYSTEM INFO\s*:?|NVIDIA Inference Microservice .*")
 # Told by the form of their lines in NVIDIA's documents of those NIMs, the telling form first.
 _OTHER_FAMILIES = (
     ("a speech NIM (Riva: ASR, TTS, NMT)", re.compile(r"(?:[-*]\s+)?[0-9a-fA-F]{64}\s+-\s+(?:\{|[\w.]+:).*")),
-    ("a Triton NIM (embedding, reranking, GenMol and others)", re.compile(r"[-*]\s+\S+\s+\(type=[^()]*\).*", re.I)),
     ("another kind of NIM", re.compile(r"[-*]\s+(?:All profiles|Compatible with system)\s*:.*", re.I)),
 )
+_TRITON = (
+    "a Triton NIM (embedding, reranking, GenMol and others)",
+    re.compile(r"[-*]\s+\S+\s+\(type=[^()]*\).*", re.I),
+)
+_ENTRY = re.compile(r"(?:[-*]\s+)?[0-9a-fA-F]{64}\s*\(.*")
 
 
 def empty():
@@ -131,12 +135,21 @@ def unknown(line, where):
 
 def refuse_other_family(lines):
     """Raise Problem where lines (list of Line) below MODEL PROFILES are those of another kind of NIM."""
+    family, pattern = _TRITON
+    entries = [line for line in lines if pattern.fullmatch(line.text) or _ENTRY.fullmatch(line.text)]
+    # Its headings are those of a NIM for LLMs, in which one cached engine may be called type=… as well.
+    if entries and all(pattern.fullmatch(line.text) for line in entries):
+        raise _other_family(family, entries[0])
     for family, pattern in _OTHER_FAMILIES:
         for line in lines:
             if pattern.fullmatch(line.text):
-                raise Problem(
-                    f"This is the listing of {family}: its profiles are not those of a NIM for LLMs.",
-                    evidence=str(line),
-                    remedy="Use the image of a NIM for LLMs: nvcr.io/nim/<org>/<language model>:<version>",
-                    code="listing_other_family",
-                )
+                raise _other_family(family, line)
+
+
+def _other_family(family, line):
+    return Problem(
+        f"This is the listing of {family}: its profiles are not those of a NIM for LLMs.",
+        evidence=str(line),
+        remedy="Use the image of a NIM for LLMs: nvcr.io/nim/<org>/<language model>:<version>",
+        code="listing_other_family",
+    )

@@ -21,10 +21,12 @@ _PREFIXES = (
     re.compile(r"(?:>\s?)+"),  # a quoted mail or issue
     re.compile(r"[A-Za-z0-9][\w.-]*\s+\|(?:\s|$)"),  # docker compose
     re.compile(r"\[pod/[^\]\s]+\]\s"),  # kubectl logs --prefix
-    re.compile(r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S+ [^\s\[]+\[\d+\]:\s"),  # journald
+    re.compile(r"(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\S+) \S+ [^\s\[]+\[\d+\]:\s"),  # journald
     re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)\s+"),  # docker logs --timestamps
 )
 _LONGEST = 8192  # of a line that can be the listing's: the patterns here and above need not bear more
+# Not splitlines(): it also splits on characters that a name may hold. A bare CR is a progress bar's.
+_NEWLINE = re.compile(r"\r\n|\n|\r")
 _FOLDED = re.compile(r"(?:\[current utilization:|\[requires\b|try --max-model-len|to reduce to\b)[^\[]*\]")
 
 BULLET = re.compile(r"[-*•–]\s+")
@@ -45,8 +47,7 @@ class Line(NamedTuple):
 def nim_lines(text):
     """The lines of the text (str) that are not blank: list of Line."""
     lines = []
-    # Not splitlines(): it also splits on characters that a name may hold. A bare CR is a progress bar's.
-    for number, physical in enumerate(re.split(r"\r\n|\n|\r", text), 1):
+    for number, physical in enumerate(_NEWLINE.split(text), 1):
         for line in _open(_strip(physical)):
             if lines and len(line) <= _LONGEST and _FOLDED.fullmatch(line) and _ITEM.match(lines[-1].text):
                 lines[-1] = Line(lines[-1].number, f"{lines[-1].text} {line}")
@@ -56,7 +57,7 @@ def nim_lines(text):
 
 
 def _strip(line):
-    line = _ANSI.sub("", line).replace("\ufeff", "").strip()
+    line = _ANSI.sub("", line).lstrip("\ufeff").strip()
     for prefix in _PREFIXES:
         line = prefix.sub("", line, count=1).strip() if prefix.match(line) else line
     return line
@@ -72,8 +73,8 @@ def _open(line):
         return [line]
     if not isinstance(record, dict) or not isinstance(record.get("message"), str):
         return [line]
-    inside = record["message"].splitlines()
+    inside = _NEWLINE.split(record["message"])
     # NIM writes every value as a string, and nothing as "None".
     if isinstance(record.get("exc_info"), str) and record["exc_info"] != "None":
-        inside += record["exc_info"].splitlines()
+        inside += _NEWLINE.split(record["exc_info"])
     return [_ANSI.sub("", part).strip() for part in inside]

@@ -10,7 +10,7 @@ Names seen in published listings (profile lists of NIM 1.0 to 2.x):
     tensorrt_llm-trtllm_buildable-bf16-tp2[-pp1][-lora]            1.3 on; documents also write local_build
     tensorrt_llm-a100_sxm4_40gb-bf16-tp1-pp1-throughput-lora-lora  1.8
     tensorrt_llm-h100_nvl-fp8-tp2-pp1-throughput-2321:10de-<64 hex>-4, vllm-bf16-tp2-pp1-lora-32-<hash>   1.12 on
-    tensorrt_llm-h100-fp8-tp1-pp1-latency-pytorch-26b9             1.15
+    tensorrt_llm-h100-fp8-tp1-pp1-latency-pytorch-26b9             1.15: settings, no engine
     vllm-bf16-tp1-pp1[-feat_lora]-33.0                             2.x: ends with the GB a GPU needs
     vllm-tp1-pp1-…                                                 2.x model-free: no precision
     h100-fp16-tp1-throughput                                       the first VLM images: no engine
@@ -39,7 +39,7 @@ def read_name(description):
 
     engine (one of ENGINES), gpu (lower case), precision (lower case), objective (one of OBJECTIVES),
     tensor_parallel, pipeline_parallel (int), memory_gb_per_gpu (float): each None where the name does not say;
-    buildable (bool, or None where the name does not say); lora (bool: the name says so).
+    buildable (bool, or None where the name does not say); lora, pytorch (bool: the name says so).
     """
     facts = {
         "engine": None,
@@ -51,6 +51,7 @@ def read_name(description):
         "objective": None,
         "memory_gb_per_gpu": None,
         "lora": False,
+        "pytorch": False,
     }
     tokens = description.lower().split("-")
     engine = tokens[0] if tokens[0] in ENGINES else None
@@ -76,6 +77,7 @@ def read_name(description):
     if after and after[0] in OBJECTIVES:
         facts["objective"] = after[0]
     facts["lora"] = "lora" in after or "feat_lora" in after
+    facts["pytorch"] = "pytorch" in after
     if after and _SIZE.fullmatch(after[-1]):
         facts["memory_gb_per_gpu"] = float(after[-1])
     return facts

@@ -8,7 +8,13 @@ Private to the collection: breaking changes at any time.
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
+from ansible_collections.llmops.nim.plugins.module_utils._profile_memory import MIB_PER_GB, fit
+from ansible_collections.llmops.nim.plugins.module_utils._profile_rules import gpus_needed
+from ansible_collections.llmops.nim.plugins.module_utils._profile_wishes import CAPABILITY_SOURCE, precision, too_old
 
 _MIX_SOURCE = (
     "observed with NIM 1.8.4: RTX 6000 Ada and T600 handed over together made every profile incompatible, "
@@ -23,10 +29,11 @@ def refusal(rule, stopped, profiles, gpus, wishes):
     aside; profiles and gpus: as parse_listing returns them; wishes: Wishes.
     """
     if rule == "group":
-        low = [profile for profile in stopped if profile["group"] == "low_memory"]
-        low = [profile for profile in low if profile["lora"] == wishes.lora] or low
-        return _memory(low, gpus) if low else _incompatible(profiles, gpus, wishes)
-    return {"name": _name, "lora": _lora, "count": _count, "precision": _precision}[rule](stopped, gpus, wishes)
+        return _incompatible(profiles, gpus, wishes)
+    if rule == "memory":
+        return _memory(stopped, profiles, gpus, wishes)
+    by_rule = {"name": _name, "lora": _lora, "count": _count, "precision": _precision, "capability": _capability}
+    return by_rule[rule](stopped, gpus, wishes)
 
 
 def listed(profiles, most=10):
@@ -38,25 +45,6 @@ def listed(profiles, most=10):
     if len(usable) > most:
         lines.append(f"… and {len(usable) - most} more")
     return "\n".join(lines)
-
-
-def gpus_needed(profile):
-    """GPUs (int) that the profile is for, or None where its name does not say. Names before 1.8 leave out pp1."""
-    if profile["tensor_parallel"] is None:
-        return None
-    return profile["tensor_parallel"] * (profile["pipeline_parallel"] or 1)
-
-
-def memory(profile):
-    """What NIM printed about the memory of the profile, e.g. C(needs 33 GB a GPU, 27 GB with --max-model-len=82944)."""
-    parts = []
-    if profile["memory_gb_per_gpu"] is not None:
-        parts.append(f"needs {profile['memory_gb_per_gpu']:g} GB a GPU")
-    if profile["max_model_len_hint"] is not None:
-        less = profile["reduced_memory_gb_per_gpu"]
-        with_less = "try" if less is None else f"{less:g} GB with"
-        parts.append(f"{with_less} --max-model-len={profile['max_model_len_hint']}")
-    return ", ".join(parts)
 
 
 def _problem(what, evidence, remedy, code, source=""):
@@ -77,11 +65,32 @@ def _profile_lines(profiles, most=8):
     return "\n".join(lines + ([f"… and {len(profiles) - most} more"] if len(profiles) > most else []))
 
 
-def _memory(low, gpus):
-    hints = [f"{profile['description']}: {memory(profile)}" for profile in low if memory(profile)]
+def _fact_lines(wishes):
+    lines = []
+    for gpu in wishes.gpus:
+        total, used = ("?" if mib is None else mib for mib in (gpu.memory_total_mib, gpu.memory_used_mib))
+        own = f"{gpu.own_memory_mib} by this model's own old release"
+        lines.append(f"GPU {gpu.index} of the host: {gpu.name}, {total} MiB, {used} in use, of those {own}")
+    return lines
+
+
+def _memory(stopped, profiles, gpus, wishes):
+    fits = [fit(profile, wishes) for profile in stopped]
+    evidence = [_gpu_lines(gpus), *_fact_lines(wishes)]
+    evidence += [f"{profile['description']}: {one.why}" for profile, one in list(zip(stopped, fits))[:8]]
+    known = wishes.gpus and not any(None in (gpu.memory_total_mib, gpu.memory_used_mib) for gpu in wishes.gpus)
+    held = max(one.strangers for one in fits)
+    if known and not held:
+        return _problem(
+            f"{len(stopped)} could run on these GPUs, but they need more memory than there is.",
+            "\n".join(evidence),
+            _what_would_fit(stopped, profiles, wishes),
+            "memory_total",
+        )
     return _problem(
-        f"{len(low)} would fit these GPUs, but too little of their memory is free.",
-        "\n".join([_gpu_lines(gpus), *hints[:8]]),
+        f"{len(stopped)} would fit these GPUs, but "
+        + (f"others hold {held} MiB of their memory." if held else "too little of their memory is free."),
+        "\n".join(evidence),
         "Free the GPUs (nvidia-smi shows who holds memory), take other GPUs, or pin one of these profiles by its id "
         "with a smaller NIM_MAX_MODEL_LEN. NIM 1.x counts a GPU as free up to 5 % in use; NIM_RELAX_MEM_CONSTRAINTS=1 "
         "lifts that from 1.8 on.",
@@ -89,42 +98,86 @@ def _memory(low, gpus):
     )
 
 
+def _what_would_fit(stopped, profiles, wishes):
+    """The remedy where more is needed than all the memory there is: a shorter length, more GPUs, larger ones."""
+    ways = []
+    lengths = [fit(profile, replace(wishes, max_model_len=None)).max_model_len for profile in stopped]
+    if any(lengths):
+        ways.append(f"set NIM_MAX_MODEL_LEN to {max(filter(None, lengths))} or less")
+    smallest = min(gpu.memory_total_mib for gpu in wishes.gpus)
+    for profile in sorted(profiles, key=lambda one: gpus_needed(one) or 0):
+        more = (gpus_needed(profile) or 0) > len(wishes.gpus) and profile["lora"] == wishes.lora
+        gigabytes = profile["memory_gb_per_gpu"]
+        if more and gigabytes is not None and gigabytes * MIB_PER_GB <= smallest:
+            ways.append(f"give the model {gpus_needed(profile)} GPUs of this kind (for {profile['description']})")
+            break
+    ways.append(f"take GPUs with {min(profile['memory_gb_per_gpu'] for profile in stopped):g} GiB or more")
+    ways.append("take a smaller or a quantised model")
+    text = ", or ".join(ways)
+    return f"{text[0].upper()}{text[1:]}."
+
+
 def _incompatible(profiles, gpus, wishes):
     if not profiles:
         return _problem(
             "the listing names none.", _gpu_lines(gpus), "Take an image that has profiles for these GPUs.", "listed"
         )
-    kinds = {}
-    for gpu, handed in zip(gpus, _handed(gpus, wishes)):
-        kinds.setdefault((gpu["pci_id"], gpu["name"]), []).append(handed)
+    kinds = _kinds(gpus, wishes)
     if len(kinds) > 1:
         return _mix(kinds, gpus)
-    made_for = sorted({profile["gpu"] for profile in profiles if profile["gpu"]})
-    generic = sorted({gpus_needed(p) for p in profiles if not p["gpu"] and gpus_needed(p)})
     evidence = [_gpu_lines(gpus)]
+    made_for = sorted({profile["gpu"] for profile in profiles if profile["gpu"]})
     if made_for:
         evidence.append(f"made for: {', '.join(made_for)}")
-    if generic and gpus and generic[0] > len(gpus):
-        evidence.append(f"for any GPU: {', '.join(str(number) for number in generic)} of them")
+    counts = sorted({gpus_needed(one) for one in profiles if gpus_needed(one) and _may_suit(one, gpus)})
+    if counts and gpus and counts[0] > len(gpus):
+        evidence.append(f"for such GPUs: {', '.join(str(number) for number in counts)} of them")
         return _problem(
-            f"those that run on any GPU need {generic[0]} or more, and {len(gpus)} were handed over.",
+            f"those for such GPUs need {counts[0]} or more, and {len(gpus)} were handed over.",
             "\n".join(evidence),
-            f"Give the model {generic[0]} GPUs of one kind, or take a smaller model.",
+            f"Give the model {counts[0]} GPUs of one kind, or take a smaller model.",
             "gpu_count",
         )
+    old = sorted({why for profile in profiles for why in [too_old(profile["precision"], wishes)] if why})
+    other_length = ""
+    if wishes.max_model_len:
+        evidence.append(f"NIM_MAX_MODEL_LEN: {wishes.max_model_len}")
+        other_length = " Or leave out NIM_MAX_MODEL_LEN: 2.x was seen to reject every profile where it is too large."
     return _problem(
         f"the image has none for this GPU: all {len(profiles)} are incompatible.",
-        "\n".join(evidence),
-        "Take a GPU that the image was made for, a newer image, or a model-free image.",
+        "\n".join(evidence + old),
+        f"Take a GPU that the image was made for, a newer image, or a model-free image.{other_length}",
         "gpu_unsupported",
+        CAPABILITY_SOURCE if old else "",
     )
+
+
+def _may_suit(profile, gpus):
+    """Whether the profile is for any GPU, or its tag, e.g. h100_nvl, has the words of the GPU's name."""
+    words = {word for gpu in gpus for word in re.split(r"[^a-z0-9]+", gpu["name"].lower())}
+    return not profile["gpu"] or words.issuperset(profile["gpu"].split("_"))
+
+
+def _kinds(gpus, wishes):
+    """The kinds of GPU: dict of name to how the host counts those of it (list of str, of None where unknown).
+
+    Those with most memory come first, where that is known.
+    """
+    kinds = {}
+    if wishes.gpus:
+        by_uuid = any(not one.isdigit() for one in wishes.handed if one != "all")
+        for gpu in sorted(wishes.gpus, key=lambda gpu: -(gpu.memory_total_mib or 0)):
+            kinds.setdefault(gpu.name, []).append(gpu.uuid if by_uuid else str(gpu.index))
+        return kinds
+    for gpu, handed in zip(gpus, _handed(gpus, wishes)):
+        kinds.setdefault((gpu["pci_id"], gpu["name"]), []).append(handed)
+    return {name: handed for (_pci, name), handed in kinds.items()}
 
 
 def _mix(kinds, gpus):
     first = next(iter(kinds.values()))
     choices = " or ".join(
-        f"{name} (gpus: [{', '.join(handed)}])" if None not in handed else name
-        for (_pci, name), handed in kinds.items()
+        f"{name} (gpus: [{', '.join(handed)}])" if None not in handed else name for name, handed in kinds.items()
     )
     example = "" if None in first else f", e.g. gpus: [{', '.join(first)}]"
     return _problem(
@@ -188,9 +241,23 @@ def _count(stopped, gpus, wishes):
 
 def _precision(stopped, gpus, wishes):
     offered = sorted({profile["precision"] for profile in stopped})
+    weights = precision(wishes) or (f"quantised by {wishes.quantization}" if wishes.quantization else "not quantised")
     return _problem(
-        f"those that could run serve in {', '.join(offered)}, and the weights are {wishes.precision}.",
+        f"those that could run serve in {', '.join(offered)}, and the weights are {weights}.",
         _profile_lines(stopped),
-        f"Ask for the precision that is to be served (precision: {offered[0]}), or take another image.",
+        "Take another image, or another version of the weights."
+        if wishes.quantization
+        else f"Ask for the precision that is to be served (precision: {offered[0]}), or take another image.",
         "precision",
+    )
+
+
+def _capability(stopped, gpus, wishes):
+    reasons = sorted({too_old(profile["precision"], wishes) for profile in stopped})
+    return _problem(
+        "the GPUs are too old for the precision of those that could run.",
+        "\n".join([*reasons, _profile_lines(stopped)]),
+        "Give the model newer GPUs, take an image with profiles of another precision, or pin one of these by its id.",
+        "capability",
+        CAPABILITY_SOURCE,
     )

@@ -11,7 +11,7 @@ The grammar, over the lines of C(_profile_lines); indents differ between version
     profiles   MODEL PROFILES, then headings with entries below them
     heading    - Compatible with system and runnable[:][ <None>] and the others of _GROUPS
     sub-group  - With LoRA support:[ <None>]
-    entry      - <64 hex> (<description>)[ [<hint>]]
+    entry      - <64 hex> (<description>)[ [<hint>]]…
 
 After SYSTEM INFO and MODEL PROFILES a line with a bullet is the listing's and has to be understood; every other
 line is somebody's log. So noise is passed over, but no profile is ever lost in silence.
@@ -29,13 +29,13 @@ from ansible_collections.llmops.nim.plugins.module_utils._profile_name import re
 
 GROUPS = ("runnable", "low_memory", "compilable", "incompatible")
 
-_NONE = r"\s*:?\s*(?P<none><None>)?"
+_NONE = r"\s*:?\s*(?P<none><None>|&lt;None&gt;)?"  # web pages hold the latter
 _GROUPS = tuple(
     (group, re.compile(words + _NONE, re.IGNORECASE))
     for group, words in (
         ("runnable", r"Compatible with (?:the )?system and runnable"),
         ("low_memory", r"Compatible with (?:the )?system but (?:not runnable due to )?low(?: GPU)?(?: free)? memory"),
-        ("compilable", r"Compilable to TRT-LLM\b[^:]*"),
+        ("compilable", r"Compilable to TRT-LLM\b[^:<&]*"),
         ("incompatible", r"Incompatible with (?:the )?system"),
     )
 )
@@ -49,11 +49,11 @@ _HEADINGS = (
     "Incompatible with system:",
     "With LoRA support:",
 )
-_ENTRY = re.compile(r"(?P<id>[0-9a-fA-F]{64})\s*\((?P<description>.+)\)(?:\s*\[(?P<hint>[^\[\]]*)\])?")
+_ENTRY = re.compile(r"(?P<id>[0-9a-fA-F]{64})\s*\((?P<description>.+)\)(?P<hint>(?:\s*\[[^\[\]]*\])*)")
 _LIKE_ENTRY = re.compile(r"[0-9a-fA-F]{4,}(?:\b|…|\.\.)")
 _WHOLE_ID = re.compile(r"[0-9a-fA-F]{64}\b")
-_MEMORY = re.compile(r"requires\s*(?:>=|≥|>)?\s*(\d+(?:\.\d+)?)\s*GB", re.IGNORECASE)
-_REDUCED = re.compile(r"to reduce to\s*(?:>=|≥|>)?\s*(\d+(?:\.\d+)?)\s*GB", re.IGNORECASE)
+_MEMORY = re.compile(r"requires\s*(?:>=|≥|>|&gt;=)?\s*(\d+(?:\.\d+)?)\s*Gi?B", re.IGNORECASE)
+_REDUCED = re.compile(r"to reduce to\s*(?:>=|≥|>|&gt;=)?\s*(\d+(?:\.\d+)?)\s*Gi?B", re.IGNORECASE)
 _MAX_MODEL_LEN = re.compile(r"--max-model-len[=\s]\s*(\d{1,12})\b")
 
 _BANNER = re.compile(r"NVIDIA Inference Microservice (?:LLM|VLM|LLM / VLM) NIM Version (\S+)")
@@ -67,7 +67,7 @@ _GPU = re.compile(
 # A terminal may have left its clock behind the heading.
 _MODEL_PROFILES = re.compile(r"MODEL PROFILES\s*:?(?:\s{2,}.*)?")
 _FENCE = re.compile(r"(?:```|~~~).*")
-_ELISION = re.compile(r"(?:[-*]\s*)?(?:\.{3,}|…+|\[\.\.\..*\])")
+_ELISION = re.compile(r"(?:[-*]\s*)?\[?(?:\.{3,}|…).*")
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\):?")
 
 
@@ -205,7 +205,7 @@ def _heading(item, only=None):
 
 
 def _profile(entry, group, in_lora_list):
-    description, hint = entry.group("description").strip(), entry.group("hint") or ""
+    description, hint = entry.group("description"), entry.group("hint")
     says = read_name(description)
     memory, reduced, length = _MEMORY.search(hint), _REDUCED.search(hint), _MAX_MODEL_LEN.search(hint)
     return {
@@ -220,6 +220,7 @@ def _profile(entry, group, in_lora_list):
         "tensor_parallel": says["tensor_parallel"],
         "pipeline_parallel": says["pipeline_parallel"],
         "objective": says["objective"],
+        "pytorch": says["pytorch"],
         # The hint is what NIM worked out for this start; the number in the name is the manifest's.
         "memory_gb_per_gpu": float(memory.group(1)) if memory else says["memory_gb_per_gpu"],
         "reduced_memory_gb_per_gpu": float(reduced.group(1)) if reduced else None,

@@ -51,8 +51,8 @@ def digest(files):
     return hashlib.sha256(listing.encode("utf-8")).hexdigest()
 
 
-def manifest(repo, commit, files, checkpoint):
-    """The manifest (dict) of files (list of dict: path, size, sha256, lfs)."""
+def manifest(repo, commit, files):
+    """The manifest (dict) of files (list of dict: path, size, sha256, lfs); judge() completes it."""
     return {
         "format": _MANIFEST_FORMAT,
         "repo": repo,
@@ -60,8 +60,13 @@ def manifest(repo, commit, files, checkpoint):
         "digest": digest(files),
         "bytes_total": sum(file["size"] for file in files),
         "files": sorted(files, key=lambda file: file["path"].encode("utf-8")),
-        "checkpoint": checkpoint,
     }
+
+
+def judge(document, facts, warnings):
+    """Put into the manifest (document) what was found out about the checkpoint: facts (dict), warnings (Problems)."""
+    document["checkpoint"] = facts
+    document["checkpoint_warnings"] = [warning.as_dict() for warning in warnings]
 
 
 def read_manifest(path):

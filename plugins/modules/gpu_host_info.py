@@ -40,6 +40,12 @@ options:
     description: Where the weights will lie.
     type: path
     default: /var/lib/nim/weights
+  snapshots:
+    description:
+      - Snapshots to look for beneath O(weights_dir), each C(org/repo@commit) with the whole commit. See RV(snapshots).
+    type: list
+    elements: str
+    default: []
   floors:
     description:
       - Floors to set otherwise, by name. C(driver), C(docker) and C(toolkit) are versions in quotes; C(cpus),
@@ -139,7 +145,9 @@ host:
       type: list
       elements: dict
 gpus:
-  description: The GPUs, in the order of their indexes.
+  description: >-
+    The GPUs, in the order of their indexes. Their C(processes) are those that compute and that C(nvidia-smi) names;
+    null stands for what it does not say of one.
   returned: success
   type: list
   elements: dict
@@ -150,12 +158,13 @@ gpus:
       pci_bus_id: "00000000:00:06.0"
       pci_device_id: 2330:10de
       memory_total_mib: 81559
-      memory_used_mib: 0
+      memory_used_mib: 8719
       compute_capability: "9.0"
       architecture: Hopper
       data_center: true
       mig: false
       utilization_percent: 0
+      processes: [{pid: 4711, name: python3, used_memory_mib: 8710}]
 images:
   description: >-
     Those images of O(models) that are on the host, by reference, each with C(id), C(digests), C(bytes) (unpacked),
@@ -165,12 +174,45 @@ images:
 releases:
   description: >-
     The NIM containers of this collection, running or not, by model, running ones first, newest first. Each has
-    C(model), C(release), C(container), C(running), C(status), C(exit_code), C(restarting), C(restart_count),
-    C(created), C(started), C(image), C(weights), C(commit), C(profile), C(profile_name), C(gpus) (UUIDs), C(port),
-    C(served_name) and C(labels).
+    C(id) (of the container), C(model), C(release), C(container), C(running), C(status), C(exit_code), C(restarting),
+    C(restart_count), C(created), C(started), C(image), C(weights), C(commit), C(profile), C(profile_name), C(gpus)
+    (UUIDs), C(port), C(served_name), C(labels), C(settings) and C(memory_mib).
   returned: success
   type: list
   elements: dict
+  contains:
+    settings:
+      description: >-
+        What the container was started with, C(env) (its C(NIM_*) variables, those of the image included, without
+        what may be a secret), C(shm_size) in bytes, C(user), and C(mounts), its bind mounts as C(source:target:mode),
+        in order.
+      type: dict
+      sample:
+        env: {NIM_FT_MODEL: /model, NIM_SERVED_MODEL_NAME: capitals}
+        shm_size: 17179869184
+        user: "1000:0"
+        mounts: ["/var/lib/nim/capitals/cache:/opt/nim/.cache:rw"]
+    memory_mib:
+      description: >-
+        GPU memory in MiB that the container holds, by UUID of each GPU that it was given or is seen on; empty when it
+        does not run. Where C(nvidia-smi) does not name who holds the memory in use, the one release on that GPU holds
+        all that is not named as another's; with several it is null, unknown.
+      type: dict
+      sample: {GPU-657f3f41-88fb-84c3-674b-df3e28034377: 73402}
+engines:
+  description: >-
+    Names of the engines that NIM built and cached, by name of each of O(models). Empty where there are none, and
+    where this user may not look.
+  returned: success
+  type: dict
+  sample: {capitals: [capitals-0a1b2c3d4e5f]}
+snapshots:
+  description: >-
+    Of each of O(snapshots), whether it is on the host, complete and as M(llmops.nim.lfs_snapshot) published it (by
+    names, sizes and seals of its files).
+  returned: success
+  type: dict
+  sample: {example/Llama-3.2-1B-capitals@0123456789abcdef0123456789abcdef01234567: true}
 assignments:
   description: The GPUs each model is to have, by its name, entries of RV(gpus). A model with a problem is missing.
   returned: success
@@ -205,12 +247,14 @@ missing_packages:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.llmops.nim.plugins.module_utils import (
-    _contract,
+    _floors,
+    _gpu_memory,
     _gpus,
     _host,
     _host_checks,
     _host_docker,
     _nvidia_smi,
+    _on_disk,
     _ports,
 )
 from ansible_collections.llmops.nim.plugins.module_utils._findings import as_dicts
@@ -222,7 +266,7 @@ def wrong_options(params):
     """What is wrong with the options beyond their types: list of Problem, and the floors as text."""
     problems, floors = [], {}
     try:
-        floors = _contract.check_floors(params["floors"])
+        floors = _floors.check_floors(params["floors"])
     except Problem as problem:
         problems.append(problem)
     for model in params["models"]:
@@ -230,6 +274,11 @@ def wrong_options(params):
             _gpus.parse_wish(model["gpus"])
         except Problem as problem:
             problem.what = f"Model {model['name']}: {problem.what}"
+            problems.append(problem)
+    for snapshot in params["snapshots"]:
+        try:
+            _on_disk.parse_snapshot(snapshot)
+        except Problem as problem:
             problems.append(problem)
     for image, size in params["image_bytes"].items():
         if isinstance(size, bool) or not isinstance(size, (int, type(None))):
@@ -287,6 +336,14 @@ def disks(params, docker):
     return [dict(_host.disk(purpose, path), model=model) for purpose, model, path in places]
 
 
+def look_at_releases(params, containers, gpus):
+    """The releases among the containers (list of ps(), or None), each with the GPU memory that it holds."""
+    inspect = _host_docker.inspect_command(params["docker"], containers or [])
+    releases = _host_docker.releases(_host.run(inspect)) if inspect else []
+    owners = _gpu_memory.containers_of(_gpu_memory.processes(gpus), {release["id"] for release in releases})
+    return _gpu_memory.attribute(gpus, releases, owners)
+
+
 def observe(params):
     """What is on the host, a dict for _host_checks.check; judges nothing but the GPUs' assignment."""
     results = _host.run_all(commands(params))
@@ -294,8 +351,7 @@ def observe(params):
     driver, gpus, driver_problem = look_at_gpus(results, facts)
     docker = _host_docker.engine(results["info"], _host_docker.find_hook())
     containers = _host_docker.ps(results["ps"]) if docker["reachable"] else None
-    inspect = _host_docker.inspect_command(params["docker"], containers or [])
-    releases = _host_docker.releases(_host.run(inspect)) if inspect else []
+    releases = look_at_releases(params, containers, gpus)
     wanted = {model["image"]: params["image_digests"].get(model["image"]) for model in params["models"]}
     images = _host_docker.images(results["images"], wanted) if docker["reachable"] and wanted else {}
     assignments, gpu_problems = ({}, []) if driver_problem else _gpus.assign(params["models"], gpus, releases)
@@ -315,6 +371,11 @@ def observe(params):
         "gpus": gpus,
         "images": images,
         "releases": releases,
+        "engines": {model["name"]: _on_disk.engines(cache_dir(model["name"])) for model in params["models"]},
+        "snapshots": {
+            one: _on_disk.is_published(params["weights_dir"], *_on_disk.parse_snapshot(one))
+            for one in params["snapshots"]
+        },
         "assignments": assignments,
         "gpu_problems": gpu_problems,
         "driver_problem": driver_problem,
@@ -338,6 +399,7 @@ def main():
             "image_digests": {"type": "dict", "default": {}},
             "image_bytes": {"type": "dict", "default": {}},
             "weights_dir": {"type": "path", "default": f"{NIM_HOME}/weights"},
+            "snapshots": {"type": "list", "elements": "str", "default": []},
             "floors": {"type": "dict", "default": {}},
             "nvidia_smi": {"type": "str", "default": "nvidia-smi"},
             "docker": {"type": "str", "default": "docker"},
@@ -357,6 +419,8 @@ def main():
         gpus=seen["gpus"],
         images=seen["images"],
         releases=seen["releases"],
+        engines=seen["engines"],
+        snapshots=seen["snapshots"],
         assignments=seen["assignments"],
         problems=as_dicts(findings.problems, hostname),
         warnings_found=as_dicts(findings.warnings, hostname),

@@ -134,42 +134,19 @@ bytes_fetched:
   returned: success
 checkpoint:
   description:
-    - What the files say about the model; what they do not say is null. Empty in check mode where it is not known yet.
+    - What the files say about the model, by the same names as in C(checkpoints) of
+      M(llmops.nim.nim_weights_info). What they do not say is null, and in check mode what only the
+      headers of weights say. Empty in check mode where nothing is known yet.
   type: dict
   returned: success
-  contains:
-    architecture:
-      description: The first of the architectures in C(config.json).
-      type: str
-      sample: LlamaForCausalLM
-    model_type:
-      description: The model type in C(config.json).
-      type: str
-    dtype:
-      description: The type of the weights as C(config.json) gives it.
-      type: str
-      sample: bfloat16
-    precision:
-      description: The same as profiles call it, V(bf16) or V(fp16). Null for other types and quantised weights.
-      type: str
-    max_position_embeddings:
-      description: The longest context in tokens.
-      type: int
-    quantization:
-      description: The method in the quantization config of C(config.json).
-      type: str
-    has_chat_template:
-      description: Whether the tokenizer comes with a chat template, without which there are no chat completions.
-      type: bool
-    adapter_only:
-      description: Whether it is a LoRA adapter without its base model. Such a repository is refused.
-      type: bool
-    weight_files:
-      description: The number of weight files.
-      type: int
-    weight_bytes:
-      description: The size of the weight files in bytes.
-      type: int
+  sample: {"architecture": "LlamaForCausalLM", "precision": "bf16", "has_chat_template": true}
+checkpoint_warnings:
+  description:
+    - What is doubtful about the checkpoint, each like one of RV(problems). Empty in check mode where it is not known
+      yet.
+  type: list
+  elements: dict
+  returned: success
 problems:
   description: What stands in the way, each with evidence and remedy.
   type: list
@@ -205,7 +182,7 @@ import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.llmops.nim.plugins.module_utils import _checkpoint, _clone, _hub, _lfs, _snapshot
+from ansible_collections.llmops.nim.plugins.module_utils import _checkpoint, _clone, _hub, _lfs, _safetensors, _snapshot
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem, report
 
 ARGUMENT_SPEC = {
@@ -291,11 +268,8 @@ class Run:
                 _snapshot.forget(self.spot)
             raise
         self.fetch(clone, pointers)
-        self.judge_headers(
-            (path, self.content(pointer, 64), pointer.size)
-            for path, pointer in pointers.items()
-            if path.endswith(".safetensors")
-        )
+        headers = {path: self.header(path, pointer) for path, pointer in pointers.items() if _is_safetensors(path)}
+        _snapshot.judge(document, *self.inspect(headers))
         copied = _snapshot.publish(self.spot, entries, document, clone.git_dir)
         if copied:
             self.module.warn("Copied, for want of hard links, and taking their space twice: " + ", ".join(copied))
@@ -315,14 +289,36 @@ class Run:
             if not _lfs.missing(self.spot.store, [pointer]):
                 contents[path] = self.content(pointer)
         sizes = {file["path"]: file["size"] for file in files}
-        found, facts = _checkpoint.inspect(sizes, contents, clone.untracked(list(pointers)))
-        problems += found + self.space(pointers.values(), clone.incomplete)
-        if problems:
-            raise Refused(problems)
-        self.judge_headers(
-            (path, content, sizes[path]) for path, content in contents.items() if path.endswith(".safetensors")
-        )
-        return _snapshot.manifest(self.wanted["repo"], self.commit, files, facts), entries, pointers
+        self.material = (sizes, contents, clone.untracked(list(pointers)))
+        facts, warnings = self.inspect({}, problems + self.space(pointers.values(), clone.incomplete))
+        document = _snapshot.manifest(self.wanted["repo"], self.commit, files)
+        _snapshot.judge(document, facts, warnings)
+        return document, entries, pointers
+
+    def inspect(self, headers, problems=()):
+        """The checkpoint's facts and warnings, from what plan() has read and the headers (path -> tensors or Problem).
+
+        Raises what is wrong with it, the problems given included.
+        """
+        sizes, contents, untracked = self.material
+        whole = {path: content for path, content in contents.items() if path in _checkpoint.TEXTS}
+        for path in contents:
+            if _is_safetensors(path):  # committed without git-lfs: of those, plan() has the first bytes alone
+                try:
+                    _safetensors.span(path, sizes[path], contents[path])
+                except Problem as problem:
+                    headers = {**headers, path: problem}
+        found, warnings, facts = _checkpoint.inspect(sizes, whole, untracked, headers)
+        if problems or found:
+            raise Refused([*problems, *found])
+        return facts, warnings
+
+    def header(self, path, pointer):
+        """The tensors of a fetched safetensors file, or the Problem with them."""
+        try:
+            return _safetensors.read(_lfs.object_path(self.spot.store, pointer.oid), path)
+        except Problem as problem:
+            return problem
 
     def space(self, pointers, incomplete):
         """What the disk says to fetching those of pointers that are not there yet (list of Problem)."""
@@ -379,18 +375,10 @@ class Run:
         if wrong:
             raise _lfs.corrupt(wrong, paths, "git-lfs took it; its sha256 is another, and it is out of the store again")
 
-    def content(self, pointer, length=-1):
-        """The object's first length bytes, or all."""
+    def content(self, pointer):
+        """The object's bytes."""
         with open(_lfs.object_path(self.spot.store, pointer.oid), "rb") as stream:
-            return stream.read(length)
-
-    @staticmethod
-    def judge_headers(weights):
-        """Raise what is wrong with safetensors files, given as (path, first bytes, size)."""
-        problems = [_checkpoint.header_problem(*weight) for weight in sorted(weights)]
-        problems = [problem for problem in problems if problem]
-        if problems:
-            raise Refused(problems)
+            return stream.read()
 
     def result(self, document, changed=False):
         """What the module returns for a manifest (dict)."""
@@ -404,6 +392,7 @@ class Run:
             "bytes_total": document["bytes_total"],
             "bytes_fetched": sum(pointer.size for pointer in self.fetched),
             "checkpoint": document["checkpoint"],
+            "checkpoint_warnings": document.get("checkpoint_warnings", []),
             "diff": {
                 "before": {} if changed else {self.spot.path: document["digest"]},
                 "after": {self.spot.path: document["digest"]},
@@ -419,8 +408,13 @@ class Run:
             "commit": self.commit,
             "manifest": self.spot.manifest,
             "checkpoint": {},
+            "checkpoint_warnings": [],
             **dict.fromkeys(("manifest_sha256", "files", "bytes_total", "bytes_fetched")),
         }
+
+
+def _is_safetensors(path):
+    return path.endswith(".safetensors")
 
 
 def _gib(count):

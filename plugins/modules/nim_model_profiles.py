@@ -17,14 +17,17 @@ description:
     the prefixes of docker compose, or in a Markdown block. Other NIM families (speech, embedding, GenMol and others)
     are refused by name.
   - "The choice: a pinned O(profile) is obeyed or refused. Otherwise the cached engine called O(engine_name) comes
-    first. Otherwise of those that are runnable or compilable (or low on memory with O(own_memory=true)), for LoRA or
-    not as O(lora) says, for O(gpu_count) GPUs, in the O(precision) wished for, the first by O(objective), then:
-    TensorRT-LLM engines made for this GPU, other settings made for this GPU, TensorRT-LLM engines built on the host,
-    vLLM and SGLang, then the order printed. A name that does not tell the number of GPUs or the precision does not
-    rule a profile out, but those that tell come before it."
+    first. Otherwise of those that are runnable or compilable, or low on memory that will be there (see O(gpu_facts)),
+    for LoRA or not as O(lora) says, for O(gpu_count) GPUs, in the O(precision) wished for, on GPUs that can serve in
+    it, the first by O(objective), then: TensorRT-LLM engines made for this GPU, other settings made for this GPU,
+    TensorRT-LLM engines built on the host, vLLM and SGLang, then the order printed. A name that does not tell the
+    number of GPUs or the precision does not rule a profile out, but those that tell come before it."
   - With O(weights=fine_tuned) the TensorRT-LLM engines that NVIDIA built come last, because they hold the weights
     that the image was made for. Fine-tuned weights are documented to go through an engine built on the host; what
     NIM does with C(NIM_FT_MODEL) and such a profile is not verified.
+  - A C(-pytorch) profile of 1.15 is settings, not an engine. It counts as TensorRT-LLM made for this GPU for the
+    image's own weights, and comes last for fine-tuned ones, which 1.15 is documented not to serve by PyTorch.
+  - Weights that are quantised, though not by ModelOpt, go to vLLM and SGLang before TensorRT-LLM, as is documented.
   - An engine cached under a name other than O(engine_name) is never chosen unless it is pinned, because it was built
     from other weights, another image, or for another GPU.
   - The exit status of the listing says nothing about the profiles, it is 0 even where none can run.
@@ -49,6 +52,8 @@ options:
       - Values of variables whose names end with KEY, TOKEN, SECRET, PASSWORD, PASSWD or CREDENTIALS are masked
         wherever they occur in the result. O(env_file) is the better place for secrets.
       - Names that begin with C(DOCKER_) are refused.
+      - C(NIM_MAX_MODEL_LEN), or C(--max-model-len) in C(NIM_PASSTHROUGH_ARGS), also says whether a profile fits that
+        fits with a shorter length only.
     type: dict
     default: {}
   env_file:
@@ -88,7 +93,8 @@ options:
     description:
       - V(auto), V(latency), V(throughput), the id of a profile (64 hexadecimal digits, in either case), or its
         description, exactly or without the size that 2.x adds to it.
-      - A pinned profile of the group V(low_memory) is taken, one of the group V(incompatible) is refused.
+      - A pinned profile of the group V(incompatible) is refused, one of the group V(low_memory) is taken, with the
+        maximum model length that NIM printed (RV(selected.max_model_len)) unless O(gpu_facts) show that all will fit.
     type: str
     default: auto
   objective:
@@ -101,11 +107,19 @@ options:
   gpu_count:
     description:
       - GPUs that the service will have; profiles whose tensor times pipeline parallelism is another number are put
-        aside. By default the number of O(gpus), or none where they are V([all]) or where a saved listing is read.
+        aside. By default the number of O(gpus), or of O(gpu_facts) where they are V([all]) or where a saved listing is
+        read, or none.
     type: int
   precision:
     description:
-      - Precision to serve in, for example V(bf16); by default any.
+      - Precision to serve in, for example V(bf16), as a rule that of the weights. By default that of O(quantization)
+        where it names one, else any; fine-tuned weights are then not quantised.
+    type: str
+  quantization:
+    description:
+      - How the weights are quantised, for example V(fp8), V(modelopt) or V(awq), as their C(config.json) says. By
+        default they are not.
+      - fp8 weights want fp8 profiles and GPUs of compute capability 8.9 or more.
     type: str
   lora:
     description:
@@ -117,16 +131,27 @@ options:
       - C(NIM_CUSTOM_MODEL_NAME) of the service, which must name weights, image, GPU and settings. A cached engine is
         listed under exactly that description.
     type: str
-  own_memory:
+  gpu_facts:
     description:
-      - Whether the GPU memory in use is held by this model's own old release only, which will be gone by the time
-        the new one starts, so that profiles of the group V(low_memory) can be used.
-    type: bool
-    default: false
+      - What the host knows of its GPUs, entries of RV(llmops.nim.gpu_host_info#module:gpus) with C(own_memory_mib)
+        added. Those that O(gpus) names are taken, or all.
+      - C(index), C(uuid), C(name), C(memory_total_mib), C(memory_used_mib), C(compute_capability) (for example
+        V("9.0")), and C(own_memory_mib), the MiB in use that this model's own old release holds, by default 0. Other
+        keys are passed over. Null is what is not known.
+      - A profile of the group V(low_memory) can be used where no more than 5 % of the memory of each GPU is held by
+        others than the old release, which will be gone by the time the new one starts, and where the requirement fits
+        all the memory of each GPU, at least with the maximum model length that NIM advises. GB that NIM prints count as
+        GiB.
+      - Without these facts such a profile is used only where it is pinned, and no precision is found too new for the
+        GPUs.
+    type: list
+    elements: dict
+    default: []
   weights:
     description:
       - Whether the service gets the weights that the image was made for, or fine-tuned ones.
-      - By default V(fine_tuned) where O(env) has C(NIM_FT_MODEL), else V(base).
+      - By default V(fine_tuned) where O(env) has C(NIM_FT_MODEL), C(NIM_MODEL_NAME) or C(NIM_MODEL_PATH), else
+        V(base).
     type: str
     choices: [base, fine_tuned]
   require:
@@ -149,6 +174,14 @@ EXAMPLES = r"""
       - /var/lib/nim/openmath2-8b/cache:/opt/nim/.cache
     weights: fine_tuned
     precision: bf16
+    gpu_facts:
+      - index: 0
+        uuid: GPU-5a1ce9a4-5e2c-4e5b-9a57-0c9b8d4b2f10
+        name: NVIDIA L40S
+        memory_total_mib: 46068
+        memory_used_mib: 41500
+        compute_capability: "8.9"
+        own_memory_mib: 41498
     require: true
   register: profiles
 
@@ -245,6 +278,9 @@ profiles:
     objective:
       description: V(latency), V(throughput) or null.
       type: str
+    pytorch:
+      description: Whether it is settings for PyTorch, not an engine (names of 1.15).
+      type: bool
     memory_gb_per_gpu:
       description: GB that each GPU needs by the printed requirement, or else by the name, or null.
       type: float
@@ -256,7 +292,7 @@ profiles:
       type: int
 selected:
   description:
-    - The chosen one of RV(profiles), with all its keys and RV(selected.reasons), or null.
+    - The chosen one of RV(profiles), with all its keys, RV(selected.max_model_len) and RV(selected.reasons), or null.
   returned: success
   type: dict
   contains:
@@ -266,6 +302,11 @@ selected:
     description:
       description: Name of the profile as printed.
       type: str
+    max_model_len:
+      description:
+        - Tokens to set as C(NIM_MAX_MODEL_LEN), because the profile is low on memory without it; null where it is not,
+          and where O(env) sets a length already.
+      type: int
     reasons:
       description: Why it was chosen, a sentence each.
       type: list
@@ -327,8 +368,12 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.llmops.nim.plugins.module_utils import _profile_run as docker_run
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
-from ansible_collections.llmops.nim.plugins.module_utils._profile_choice import Wishes, choose
+from ansible_collections.llmops.nim.plugins.module_utils._profile_choice import choose
+from ansible_collections.llmops.nim.plugins.module_utils._profile_wishes import Wishes, facts, length_set
 from ansible_collections.llmops.nim.plugins.module_utils._profiles import parse_listing
+
+# The variables that hand over other weights than the image was made for, by generation.
+WEIGHTS_VARIABLES = ("NIM_FT_MODEL", "NIM_MODEL_NAME", "NIM_MODEL_PATH")
 
 ARGUMENTS = {
     "image": {"type": "str"},
@@ -347,9 +392,10 @@ ARGUMENTS = {
     "objective": {"type": "str", "choices": ["auto", "latency", "throughput"], "default": "auto"},
     "gpu_count": {"type": "int"},
     "precision": {"type": "str"},
+    "quantization": {"type": "str"},
     "lora": {"type": "bool", "default": False},
     "engine_name": {"type": "str", "no_log": False},
-    "own_memory": {"type": "bool", "default": False},
+    "gpu_facts": {"type": "list", "elements": "dict", "default": []},
     "weights": {"type": "str", "choices": ["base", "fine_tuned"]},
     "require": {"type": "bool", "default": False},
 }
@@ -437,9 +483,15 @@ def read(text, image):
 def wishes(params):
     """The options (dict) as Wishes; raises Problem."""
     handed = tuple(params["gpus"] or ()) if params["image"] is not None else ()
+    named = handed != ("all",) and handed
+    gpus = facts(params["gpu_facts"])
+    if named:
+        of_host = {name: gpu for gpu in gpus for name in (str(gpu.index), gpu.uuid)}
+        # A part of a GPU (MIG) is none that the host's facts tell of.
+        gpus = tuple(of_host[name] for name in named) if set(named) <= set(of_host) else ()
     count = params["gpu_count"]
-    if count is None and handed and handed != ("all",):
-        count = len(handed)
+    if count is None:
+        count = len(named or gpus) or None
     if count is not None and count < 1:
         raise Problem(
             "A service needs at least one GPU.",
@@ -447,16 +499,18 @@ def wishes(params):
             remedy="Give a number from 1 on.",
             code="gpu_count_malformed",
         )
-    fine_tuned = "NIM_FT_MODEL" in params["env"] if params["weights"] is None else params["weights"] == "fine_tuned"
+    given = any(params["env"].get(name) for name in WEIGHTS_VARIABLES)
     return Wishes(
         profile=params["profile"],
         objective=params["objective"],
         gpu_count=count,
         precision=params["precision"] or None,
+        quantization=params["quantization"] or None,
         lora=params["lora"],
         engine_name=params["engine_name"] or None,
-        own_memory=params["own_memory"],
-        fine_tuned=fine_tuned,
+        fine_tuned=given if params["weights"] is None else params["weights"] == "fine_tuned",
+        max_model_len=length_set(params["env"]),
+        gpus=gpus,
         handed=handed,
     )
 

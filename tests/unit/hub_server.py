@@ -5,7 +5,8 @@
 
 It answers as the Hugging Face hub was seen to answer: 401 without a token for a repository that is unknown or gated,
 401 for an invalid token, 403 for a valid one without access, 404 for an unknown repository with a valid token.
-Objects come from a second port, reached as another host ("localhost"), as the real ones come from a CDN.
+Objects come from a second port, reached as another host ("localhost"), as the real ones come from a CDN. It has the
+part of the HTTP API that lists files, in pages, and gives them, small ones itself and LFS objects by a redirect.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import re
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 READER, OUTSIDER = "hf_test_reader_5f2c", "hf_test_outsider_9a1d"
 
@@ -42,6 +43,11 @@ class Hub:
         self.hold = None  # (bytes, Event): an object stops after so many bytes until the event is set
         self.holding = threading.Semaphore(0)  # released by each object that has come to that point
         self.redirect = False  # objects under the hub's own address, with a redirect to the other host
+        self.api = True  # whether there is the HTTP API at all
+        self.page = 2  # entries a page of its listings
+        self.failures = {}  # path -> (status, headers) to answer first, one a request
+        self.ranges = True  # whether objects can be had in parts
+        self.moved = None  # where LFS objects are redirected to instead, an address
         self._servers = []
 
     def __enter__(self):
@@ -109,11 +115,22 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.requests.append(
             (self.port_name, self.command, path, self.headers.get("Authorization"), self.headers.get("Range"))
         )
+        if self.hub.failures.get(path):
+            status, headers = self.hub.failures[path].pop(0)
+            return self._text(status, "not now", headers)
         if self.port_name == "storage" and path[-64:] in self.hub.objects:
             return self._object(path[-64:])
         match = self.port_name == "hub" and re.match(
             r"/(?P<repo>[^/]+/[^/]+?)(?:\.git)?/(?P<rest>info/lfs/.+|info/refs|git-upload-pack|object/.+)$", path
         )
+        api = self.port_name == "hub" and re.match(
+            r"/(?P<api>api/models/)?(?P<repo>[^/]+/[^/]+)/(?P<verb>tree|resolve)/(?P<commit>[0-9a-f]{40})(?P<path>/.+)?$",
+            path,
+        )
+        if api and self.hub.api and not self._refused(api["repo"]):
+            return self._tree(api["repo"], api["commit"]) if api["api"] else self._resolve(**api.groupdict())
+        if api and self.hub.api:
+            return None
         if not match:
             return self._text(404, "Not found")
         repo, rest = match["repo"], match["rest"]
@@ -130,6 +147,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _refused(self, repo):
         header = self.headers.get("Authorization", "")
         token = base64.b64decode(header[6:]).decode().partition(":")[2] if header.startswith("Basic ") else None
+        if header.startswith("Bearer "):
+            token = header[7:]
         known = os.path.isdir(os.path.join(self.hub.root, repo + ".git"))
         if known and repo not in self.hub.gated and token in (None, READER, OUTSIDER):
             return False
@@ -138,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
                 401, "Invalid username or password.", {"WWW-Authenticate": 'Basic realm="Authentication required"'}
             )
         elif not known:
-            self._text(404, "Repository not found")
+            self._text(404, "Repository not found", {"X-Error-Code": "RepoNotFound"})
         elif token == OUTSIDER:
             self._text(
                 403,
@@ -148,6 +167,42 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             return False
         return True
+
+    def _blobs(self, repo, commit):
+        """path -> content (bytes) of the commit, pointers as they are; None where there is no such commit."""
+        git = ["git", "-C", os.path.join(self.hub.root, repo + ".git")]
+        listing = subprocess.run([*git, "ls-tree", "-r", "-z", commit], capture_output=True)
+        if listing.returncode:
+            self._text(404, "Invalid rev id", {"X-Error-Code": "RevisionNotFound"})
+            return None
+        lines = [line.split("\t", 1) for line in listing.stdout.decode().split("\0") if line]
+        return {path: Hub._git(*git[1:], "cat-file", "blob", meta.split()[2]) for meta, path in lines}
+
+    def _tree(self, repo, commit):
+        blobs = self._blobs(repo, commit)
+        if blobs is None:
+            return None
+        entries = [{"type": "directory", "path": "folder", "size": 0, "oid": "0" * 40}]
+        for path, data in blobs.items():
+            entries.append({"type": "file", "path": path, "size": len(data), "oid": "0" * 40})
+            match = re.match(rb"version https://git-lfs.*\noid sha256:(\w+)\nsize (\d+)\n$", data, re.DOTALL)
+            if match and match[1].decode() in self.hub.objects:
+                entries[-1]["lfs"] = {"oid": match[1].decode(), "size": int(match[2]), "pointerSize": len(data)}
+        start = int((re.search(r"cursor=(\d+)", self.path) or [0, 0])[1])
+        end = start + self.hub.page
+        url = f"{self.hub.url}{urlsplit(self.path).path}?recursive=true&cursor={end}"
+        headers = {"Link": f'<{url}>; rel="next"'} if end < len(entries) else {}
+        return self._send(200, json.dumps(entries[start:end]).encode(), {"Content-Type": "application/json", **headers})
+
+    def _resolve(self, repo, commit, path, **_rest):
+        data = (self._blobs(repo, commit) or {}).get(unquote(path[1:]))
+        if data is None:
+            return self._text(404, "Entry not found", {"X-Error-Code": "EntryNotFound"})
+        match = re.search(rb"oid sha256:(\w+)\n", data)
+        if match and match[1].decode() in self.hub.objects:
+            target = self.hub.moved or f"{self.hub.storage}/object/{match[1].decode()}"
+            return self._text(302, "", {"Location": f"{target}?signature=abc"})
+        return self._send(200, data, {"Content-Type": "text/plain"})
 
     def _batch(self, repo):
         wanted = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["objects"]
@@ -164,13 +219,15 @@ class _Handler(BaseHTTPRequestHandler):
         if self.hub.status.get(oid):
             return self._text(self.hub.status[oid].pop(0), "try again")
         data = self.hub.wrong.get(oid, self.hub.objects[oid])
-        start = int((re.match(r"bytes=(\d+)-", self.headers.get("Range", "")) or [0, 0])[1])
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-        self.send_header("Content-Length", str(len(data) - start))
+        asked = self.hub.ranges and re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        start = int(asked[1]) if asked else 0
+        end = min(len(data), int(asked[2]) + 1) if asked and asked[2] else len(data)
+        self.send_response(206 if asked else 200)
+        if asked:
+            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(data)}")
+        self.send_header("Content-Length", str(end - start))
         self.end_headers()
-        body, cut = data[start:], self.hub.cut.pop(oid, None)
+        body, cut = data[start:end], self.hub.cut.pop(oid, None)
         try:
             if cut is not None:
                 self.wfile.write(body[:cut])

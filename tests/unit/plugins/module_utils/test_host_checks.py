@@ -35,7 +35,16 @@ DOCKER = {
 
 def model(name="a", **changes):
     return dict(
-        {"name": name, "image": IMAGE, "weights": {"repo": "org/w"}, "port": 8000, "address": "0.0.0.0", "env": {}},
+        {
+            "name": name,
+            "image": IMAGE,
+            "weights": {"repo": "org/w"},
+            "port": 8000,
+            "address": "0.0.0.0",
+            "env": {},
+            "memory_share": None,
+            "contract": "auto",
+        },
         **changes,
     )
 

@@ -119,6 +119,7 @@ def test_only_releases_are_inspected():
 def container(name="/nim-a-1", running=True, created="2026-01-01T00:00:00Z", **labels):
     own = {"llmops.nim." + key: value for key, value in dict({"model": "a"}, **labels).items()}
     return {
+        "Id": "1" * 64,
         "Name": name,
         "Created": created,
         "RestartCount": 2,
@@ -153,6 +154,7 @@ def test_a_release():
     }  # fmt: skip
     del found["labels"]
     assert found == {
+        "id": "1" * 64,
         "model": "a",
         "release": "1a2b3c4d",
         "container": "nim-a-1",
@@ -171,6 +173,41 @@ def test_a_release():
         "gpus": ["GPU-1", "GPU-2"],
         "port": 8000,
         "served_name": "s",
+        "settings": {"env": {}, "shm_size": None, "user": None, "mounts": []},
+    }
+
+
+def test_the_settings_of_a_release():
+    started = container()
+    started["Config"]["User"] = "1000:0"
+    started["Config"]["Env"] += [
+        "PATH=/bin",
+        "NIM_FT_MODEL=/model",
+        "NIM_PASSTHROUGH_ARGS=--max-num-batched-tokens 8192 --gpu-memory-utilization=0.4",
+        "NIM_EMPTY=",
+        "NIM_SSL_KEY_PATH=/key-secret",
+        "NIM_HUB_TOKEN=hf_secret",
+        "NIM_ADMIN_PASSWORD=secret",
+        "NIM_REPOSITORY_OVERRIDE=https://user:secret@mirror/nim",
+        "NIM_MORE_ARGS=--api-key secret",
+    ]
+    started["HostConfig"] = {"ShmSize": 2**34}
+    started["Mounts"] = [
+        {"Type": "bind", "Source": "/w/x", "Destination": "/model", "Mode": "ro", "RW": False},
+        {"Type": "volume", "Name": "v", "Source": "/v/_data", "Destination": "/data", "RW": True},
+        {"Type": "bind", "Source": "/c", "Destination": "/opt/nim/.cache", "Mode": "", "RW": True},
+    ]
+    (found,) = releases(started)
+    assert "secret" not in json.dumps(found)
+    assert found["settings"] == {
+        "env": {
+            "NIM_FT_MODEL": "/model",
+            "NIM_PASSTHROUGH_ARGS": "--max-num-batched-tokens 8192 --gpu-memory-utilization=0.4",
+            "NIM_EMPTY": "",
+        },
+        "shm_size": 2**34,
+        "user": "1000:0",
+        "mounts": ["/c:/opt/nim/.cache:rw", "/w/x:/model:ro"],
     }
 
 

@@ -41,6 +41,7 @@ def test_h100():
                 "data_center": True,
                 "mig": False,
                 "utilization_percent": 0,
+                "processes": [],
             }
         ],
     }
@@ -68,6 +69,49 @@ def test_no_devices():
     assert _nvidia_smi.parse(fixture("no_devices"))["gpus"] == []
 
 
+def processes(*infos):
+    """What is read of process_info elements, each a dict of tag to text."""
+    told = "".join(
+        "<process_info>" + "".join(f"<{tag}>{text}</{tag}>" for tag, text in info.items()) + "</process_info>"
+        for info in infos
+    )
+    xml = f'<nvidia_smi_log><gpu id="0"><processes>{told or "N/A"}</processes></gpu></nvidia_smi_log>'
+    return _nvidia_smi.parse(xml)["gpus"][0]["processes"]
+
+
+def process(kind="C", **changes):
+    info = {
+        "gpu_instance_id": "N/A",
+        "compute_instance_id": "N/A",
+        "pid": "552",
+        "type": kind,
+        "process_name": "python3",
+        "used_memory": "8710 MiB",
+    }
+    return dict(info, **changes)
+
+
+def test_processes_that_compute():
+    names = [f"{kind.lower()}-process" for kind in ("C", "C+G", "G", "M+C")]
+    found = processes(*(process(name[0:-8].upper(), process_name=name) for name in names))
+    assert [one["name"] for one in found] == ["c-process", "c+g-process", "m+c-process"]
+    assert found[0] == {"pid": 552, "name": "c-process", "used_memory_mib": 8710}
+
+
+def test_processes_that_are_not_told():
+    assert processes() == []
+    (found,) = processes(process(used_memory="N/A", process_name="[Insufficient Permissions]"))
+    assert (found["pid"], found["used_memory_mib"]) == (552, None)
+    assert processes(process(pid="N/A", process_name="", used_memory="")) == [
+        {"pid": None, "name": None, "used_memory_mib": None}
+    ]
+
+
+def test_no_arguments_of_a_process():
+    (found,) = processes(process(process_name="/usr/bin/python3 -m server --api-key hunter2"))
+    assert found["name"] == "/usr/bin/python3"
+
+
 @pytest.mark.skipif(not REAL, reason="the real outputs are not beside this checkout")
 @pytest.mark.parametrize("path", REAL, ids=lambda path: path.name)
 def test_real_output(path):
@@ -82,6 +126,10 @@ def test_real_output(path):
         assert gpu["data_center"]
     if "8GiB" in path.name:
         assert [gpu["memory_used_mib"] for gpu in found["gpus"]] == [4, 8719]
+        assert [gpu["processes"] for gpu in found["gpus"]] == [
+            [],
+            [{"pid": 552, "name": "python3", "used_memory_mib": 8710}],
+        ]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
+from ansible_collections.llmops.nim.plugins.module_utils._profile_choice import choose
+from ansible_collections.llmops.nim.plugins.module_utils._profile_wishes import Wishes
 from ansible_collections.llmops.nim.plugins.module_utils._profiles import parse_listing
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "profiles"
@@ -156,6 +158,23 @@ def test_shortened_listing_is_read_and_said():
     assert listing["notes"] == [
         "The listing was shortened by whoever saved it: the group incompatible may lack some (line 4: ...)."
     ]
+
+
+@pytest.mark.parametrize("line", ["- ...", "... (12 more)", "  …", "[... and so on ...]", "- … and 12 more"])
+def test_every_form_of_a_shortened_listing_is_said(line):
+    notes = parse_listing(f"MODEL PROFILES\n- Incompatible with system:\n  - {ID} (vllm)\n{line}\n")["notes"]
+    assert len(notes) == 1
+    assert "line 4" in notes[0]
+
+
+def test_the_last_heading_may_say_none_without_a_colon():
+    text = f"MODEL PROFILES\n- Compatible with system and runnable:\n  - {ID} (vllm)\n- Compilable to TRT-LLM <None>"
+    assert len(parse_listing(text)["profiles"]) == 1
+
+
+def test_cached_engine_called_like_a_profile_of_another_family():
+    text = f"MODEL PROFILES\n- Compatible with system and runnable:\n- {ID} (type=mine)\n- {OTHER_ID} (vllm)\n"
+    assert [profile["description"] for profile in parse_listing(text)["profiles"]] == ["type=mine", "vllm"]
 
 
 def test_whole_listing_has_no_notes():
@@ -404,3 +423,17 @@ def test_published(path):
     # All names but those of cached engines are understood.
     unsaid = [profile["description"] for profile in listing["profiles"] if not profile["engine"] and not profile["gpu"]]
     assert unsaid in ([], ["70b-trt-engine"])
+    # And all of them are chosen or have a reason, for each kind of wish.
+    for wishes in (Wishes(), Wishes(fine_tuned=True, precision="bf16", gpu_count=1), Wishes(lora=True)):
+        choice = choose(listing["profiles"], listing["gpus"], wishes)
+        assert bool(choice["selected"]) + len(choice["rejected"]) == len(listing["profiles"])
+        assert bool(choice["selected"]) != bool(choice["refusal"])
+        assert all(one["reason"] for one in choice["rejected"])
+
+
+def test_published_mix_of_gpus():
+    for path in PUBLISHED.glob("05_*"):
+        listing = parse_listing(path.read_text(encoding="utf-8"))
+        refusal = choose(listing["profiles"], listing["gpus"], Wishes(gpu_count=2, handed=("0", "1")))["refusal"]
+        assert refusal.code == "profile_none_gpu_mix"
+        assert "e.g. gpus: [0]" in refusal.remedy

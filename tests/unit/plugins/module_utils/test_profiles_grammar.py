@@ -1,31 +1,31 @@
 # Copyright: the llmops.nim authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-"""Listings made from a model of the grammar are read back as the model, whatever else is written between the lines."""
+"""Listings made from a model of the grammar are read back as the model, in whatever dialect, and whatever else is
+written between and around the lines."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 
-from hypothesis import assume, example, given
+import pytest
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 from ansible_collections.llmops.nim.plugins.module_utils._profile_name import read_name
 from ansible_collections.llmops.nim.plugins.module_utils._profiles import parse_listing
 
+# Some dialects leave out the colon, also before <None>.
 HEADINGS = {
-    "runnable": ["Compatible with system and runnable:", "Compatible with the system and runnable"],
+    "runnable": ["Compatible with system and runnable", "Compatible with the system and runnable"],
     "low_memory": [
-        "Compatible with system but low memory:",
+        "Compatible with system but low memory",
         "Compatible with system but not runnable due to low GPU free memory",
-        "Compatible with system but not runnable due to low GPU free memory:",
     ],
-    "compilable": [
-        "Compilable to TRT-LLM using just-in-time compilation of HF models to TRTLLM engines:",
-    ],
-    "incompatible": ["Incompatible with system:"],
+    "compilable": ["Compilable to TRT-LLM using just-in-time compilation of HF models to TRTLLM engines"],
+    "incompatible": ["Incompatible with system", "Incompatible with the system"],
 }
 
 ids = st.integers(0, 16**64 - 1).map(lambda number: f"{number:064x}")
@@ -37,7 +37,7 @@ def names(draw):
     """(description, what it says)."""
     engine = draw(st.sampled_from(["tensorrt_llm", "vllm", "sglang"]))
     says = {"engine": engine, "gpu": None, "precision": None, "objective": None, "memory_gb_per_gpu": None}
-    says.update(tensor_parallel=None, pipeline_parallel=None, buildable=False, lora=False)
+    says.update(tensor_parallel=None, pipeline_parallel=None, buildable=False, lora=False, pytorch=False)
     if draw(st.booleans()) and draw(st.booleans()):
         return engine, dict(says, buildable=None if engine == "tensorrt_llm" else False)
     name = engine
@@ -68,19 +68,46 @@ def names(draw):
     elif tail == "device":
         name += f"-2321:10de-{draw(ids)}-4"
     elif tail == "pytorch":
-        name += "-pytorch-26b9"
+        says["pytorch"] = True
+        name += draw(st.sampled_from(["-pytorch-26b9", "-pytorch"]))
     elif tail == "size":
         says["memory_gb_per_gpu"] = draw(st.integers(1, 999)) / 2
         name += f"-{says['memory_gb_per_gpu']:.1f}"
     return name, says
 
 
+printable = st.text(st.characters().filter(str.isprintable), min_size=1, max_size=40)
+# Names of cached engines that look like something else.
+MISLEADING = [
+    "Compatible with system and runnable:",
+    "- With LoRA support: <None>",
+    "MODEL PROFILES",
+    "type=onnx,precision=fp16",
+    "a) [requires >=3 GB/gpu]",
+    "a) [requires >=3 GB/gpu, try --max-model-len=1 to reduce to >=2 GB/gpu",
+    "x] (y) [z",
+    "[x]",
+    "(",
+    ")",
+    "...",
+    "```",
+    "{}",
+    " with blanks around ",
+    "nim-1  | mine",
+    "ab" * 32,
+    f"{'ab' * 32} (vllm)",
+    "Traceback (most recent call last):",
+    "größe: 70b → 4 bit 🦜",
+    "<None>",
+    "tp1",
+    "https://example.com/a?b=c#d",
+]
+
+
 @st.composite
 def engines(draw):
     """(description of a cached engine, what it says): any text on one line."""
-    alphabet = st.characters(min_codepoint=32, max_codepoint=0x2FFF, blacklist_categories=("Cs", "Cc", "Zl", "Zp"))
-    text = draw(st.text(alphabet, min_size=1, max_size=40)).strip()
-    assume(text and not text.startswith("type=") and not text.startswith("TYPE="))
+    text = draw(st.sampled_from(MISLEADING) | printable)
     says = read_name(text)
     assume(says["engine"] is None and says["gpu"] is None)
     return text, says
@@ -98,6 +125,9 @@ def hints(draw):
                 (f" [requires >={memory} GB/gpu]", memory, None, None),
                 (f" [requires >={memory}.5 GB/gpu]", memory + 0.5, None, None),
                 (f" [requires >={memory} GB/gpu per 2 GPUs]", memory, None, None),
+                (f"[requires >={memory} GB/gpu]", memory, None, None),
+                (f" [requires &gt;={memory} GB/gpu (of 2)] [not seen yet]", memory, None, None),
+                (f" [requires >={memory} GB/gpu per 4 GPUs, try --max-model-len={length}]", memory, length, None),
                 (f" [requires >={memory} GB/gpu, try --max-model-len={length}]", memory, length, None),
                 (
                     f" [requires >={memory} GB/gpu, try --max-model-len={length} to reduce to >={less} GB/gpu]",
@@ -137,18 +167,23 @@ def listings(draw):
             )
     lines.append("MODEL PROFILES")
     unused = iter(draw(st.lists(ids, unique=True, min_size=40, max_size=40)))
-    indent = draw(st.sampled_from(["", "  ", "    ", "\t"]))
-    for group in ("runnable", "low_memory", "compilable", "incompatible"):
+    for group in HEADINGS:
         if group in ("low_memory", "compilable") and draw(st.booleans()):
             continue
-        plain = draw(st.lists(names() | engines() if group == "runnable" else names(), max_size=4))
-        with_lora = draw(st.lists(names(), max_size=3)) if group != "incompatible" else []
-        none = not plain and (group != "incompatible" or draw(st.booleans()))
-        lines.append("- " + draw(st.sampled_from(HEADINGS[group])) + (" <None>" if none else ""))
-        for in_lora_list, entries in ((False, plain), (True, with_lora)):
-            if in_lora_list and entries:
-                lines.append(f"{indent}- With LoRA support:")
-            for name, says in entries:
+        plain = draw(st.lists(names(), max_size=4))
+        if group == "runnable":
+            plain = draw(st.lists(engines(), max_size=2)) + plain
+        # None: no list of its own; those that serve adapters then stand among the others (names say so).
+        with_lora = draw(st.none() | st.lists(names(), max_size=3))
+        bare = not plain and not with_lora
+        lines.append("- " + draw(st.sampled_from(HEADINGS[group])) + draw(ends(bare, group == "incompatible")))
+        indents = draw(
+            st.sampled_from([("", ""), ("  ", "    "), ("    ", "    "), ("\t", "\t\t"), ("  ", "        ")])
+        )
+        for indent, entries, in_lora_list in zip(indents, (plain, with_lora), (False, True)):
+            if in_lora_list and entries is not None:
+                lines.append(f"{indents[0]}- With LoRA support{draw(ends(not entries, True))}")
+            for name, says in entries or ():
                 hint, memory, length, reduced = draw(hints())
                 key = next(unused)
                 lines.append(f"{indent}- {key} ({name}){hint}")
@@ -159,10 +194,22 @@ def listings(draw):
                 if group == "compilable":
                     profile["buildable"] = True
                 profiles.append(profile)
+    # A listing of nothing but such names is that of another kind of NIM.
+    assume(not profiles or not all(one["description"].startswith("type=") for one in profiles))
     return lines, gpus, profiles
 
 
-noise = st.sampled_from(
+def ends(bare, may_say_nothing):
+    """How a heading ends, with nothing below it (bare) or something."""
+    if not bare:
+        return st.sampled_from([":", ""])
+    return st.sampled_from(
+        [": <None>", " <None>", ":<None>", ": &lt;None&gt;", *([":", ""] if may_say_nothing else [])]
+    )
+
+
+log_texts = st.text(st.characters(max_codepoint=0x2FF, blacklist_characters="|").filter(str.isprintable), max_size=40)
+noise = log_texts.map(lambda text: f"INFO 2025-10-21 15:06:40.532 manifest.rs:160] {text}") | st.sampled_from(
     [
         "",
         "   ",
@@ -202,11 +249,38 @@ def test_noise_between_the_lines_changes_nothing(listing, data):
     assert read["profiles"] == profiles
 
 
-@given(listings())
-def test_the_same_inside_json_log_lines(listing):
+def _json(lines, size):
+    """Log records of so many lines each."""
+    for start in range(0, len(lines), size):
+        yield json.dumps({"level": "INFO", "message": "\n".join(lines[start : start + size]), "exc_info": "None"})
+
+
+AROUND = {
+    "compose": lambda lines: [f"nim-1  | {line}" for line in lines],
+    "colours": lambda lines: [f"\x1b[36mnim-llm-1  |\x1b[0m \x1b[1;32m{line}\x1b[0m" for line in lines],
+    "kubectl": lambda lines: [f"[pod/nim-0/nim] {line}" for line in lines],
+    "time stamps": lambda lines: [f"2026-05-22T09:03:42.752024Z {line}" for line in lines],
+    "journald": lambda lines: [f"Nov  3 13:00:00 gpu1 docker[812]: {line}" for line in lines],
+    "journald with ISO time": lambda lines: [f"2026-05-22T09:03:42+0200 gpu1 docker[812]: {line}" for line in lines],
+    "mail": lambda lines: [f"> {line}" for line in lines],
+    "carriage returns": lambda lines: [f"{line}\r" for line in lines],
+    "tabs": lambda lines: [f"\t{line}\t" for line in lines],
+    "Markdown": lambda lines: ["# What I see", "", "```text", *lines, "```", "- Can you help?", "* I tried all."],
+    "recorder": lambda lines: ["+ docker run --rm --gpus all IMAGE list-model-profiles", *lines, "rc=0"],
+    "banner": lambda lines: ["- prose with a dash", "== NVIDIA Inference Microservice LLM NIM ==", "", *lines],
+    "records of one line": lambda lines: list(_json(lines, 1)),
+    "records of seven lines": lambda lines: list(_json(lines, 7)),
+    "one record": lambda lines: list(_json(lines, len(lines))),
+    "records behind compose": lambda lines: [f"nim-1  | {line}" for line in _json(lines, 3)],
+}
+
+
+@pytest.mark.parametrize("around", AROUND)
+@settings(max_examples=30)
+@given(listing=listings())
+def test_what_others_put_around_it_changes_nothing(around, listing):
     lines, gpus, profiles = listing
-    records = [json.dumps({"level": "INFO", "message": line, "exc_info": "None"}) for line in lines]
-    read = parse_listing("\n".join(records))
+    read = parse_listing("\n".join(AROUND[around](lines)))
     assert read["gpus"] == gpus
     assert read["profiles"] == profiles
 

@@ -91,10 +91,16 @@ def test_name(name):
     assert tuple(facts[key] for key in (*keys, "memory_gb_per_gpu")) == NAMES[name]
 
 
+def test_settings_for_pytorch():
+    assert read_name("tensorrt_llm-h100-fp8-tp1-pp1-latency-pytorch")["pytorch"] is True
+    assert read_name("tensorrt_llm-h100-fp8-tp1-pp1-latency")["pytorch"] is False
+
+
 @pytest.mark.parametrize("name", NOTHING)
 def test_name_that_says_nothing(name):
     facts = read_name(name)
     assert facts.pop("lora") is False
+    assert facts.pop("pytorch") is False
     assert set(facts.values()) == {None}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import threading
 
 import pytest
 
+from ansible_collections.llmops.nim.plugins.module_utils import _snapshot
 from ansible_collections.llmops.nim.plugins.modules import gpu_host_info
 
 ROOT = pathlib.Path(__file__).resolve().parents[4]
@@ -83,6 +85,7 @@ esac""",
             "".join(
                 json.dumps(
                     {
+                        "Id": identity,
                         "Name": "/" + name,
                         "Created": "2026-01-01T00:00:00Z",
                         "State": {"Running": state == "running", "Status": state},
@@ -90,7 +93,7 @@ esac""",
                     }
                 )
                 + "\n"
-                for dummy, name, state, dummy, labels in containers
+                for identity, name, state, dummy, labels in containers
                 if labels
             ),
         )
@@ -192,6 +195,52 @@ def test_a_release_and_its_port(host):
     result = host.run([model("b", port=port)])
     assert codes(result) == ["port_in_use"]
     assert "nim-a-1a2b3c4d (a release of model a)" in result["report"]
+
+
+def in_use(host, mib, *pids):
+    """As much of GPU 0 is in use, held by these processes where any are named."""
+    xml = (FIXTURES / "rtx6000ada_t600_driver535.xml").read_text()
+    named = "".join(
+        f"<process_info><pid>{pid}</pid><type>C</type><process_name>python3</process_name>"
+        f"<used_memory>{mib - 10} MiB</used_memory></process_info>"
+        for pid in pids
+    )
+    xml = re.sub("(<used>)[0-9]+( MiB)", rf"\g<1>{mib}\2", xml, count=1)
+    host.write("smi", xml.replace("<processes>", f"<processes>{named}", 1))
+
+
+def test_the_gpu_memory_of_a_release(host):
+    labels = {"model": "a", "release": "1a2b3c4d", "gpus": ADA}
+    host.containers(("1" * 64, "nim-a-1a2b3c4d", "running", "", labels))
+    in_use(host, 8719)
+    (release,) = host.run()["releases"]
+    assert release["id"] == "1" * 64
+    assert release["memory_mib"] == {ADA: 8719}
+    # Now it is known to be another's: this process runs in no release.
+    in_use(host, 8719, os.getpid())
+    result = host.run()
+    assert result["releases"][0]["memory_mib"] == {ADA: 0}
+    assert result["gpus"][0]["processes"] == [{"pid": os.getpid(), "name": "python3", "used_memory_mib": 8709}]
+    # This one has ended, or counts in another namespace.
+    in_use(host, 8719, 2**22 + 1)
+    assert host.run()["releases"][0]["memory_mib"] == {ADA: 8719}
+
+
+def test_engines_and_snapshots(host):
+    wanted = "org/w@" + "c" * 40
+    result = host.run(weights_dir=str(host.folder), snapshots=[wanted])
+    assert result["engines"] == {"a": []}
+    assert result["snapshots"] == {wanted: False}
+    spot = _snapshot.place(str(host.folder), "org/w", "c" * 40)
+    os.makedirs(spot.home)
+    pathlib.Path(spot.manifest).write_text(json.dumps(_snapshot.manifest("org/w", "c" * 40, [])))
+    assert host.run(weights_dir=str(host.folder), snapshots=[wanted])["snapshots"] == {wanted: False}
+    os.mkdir(spot.path)
+    assert host.run(weights_dir=str(host.folder), snapshots=[wanted])["snapshots"] == {wanted: True}
+    refused = host.run(snapshots=["org/w@main", wanted])
+    assert refused["failed"]
+    assert codes(refused) == ["snapshots_invalid"]
+    assert "org/w@main" in refused["msg"]
 
 
 def test_a_port_in_use_by_a_real_process(host):

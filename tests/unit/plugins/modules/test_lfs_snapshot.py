@@ -33,10 +33,14 @@ MODULE = lfs_snapshot.__name__
 
 
 def weights(seed, size=200_000):
-    """A file that looks like safetensors to its header, of size bytes that depend on seed (int)."""
-    header = b'{"__metadata__":{}}'
-    body = (bytes([seed % 251, seed // 251 % 251]) * size)[: size - 8 - len(header)]
-    return len(header).to_bytes(8, "little") + header + body
+    """A safetensors file of size bytes that depend on seed (int), with the tensors a and b."""
+    room = size - 8 - 192
+    places = {"a": [0, room - 2], "b": [room - 2, room]}
+    header = {
+        name: {"dtype": "U8", "shape": [end - at], "data_offsets": [at, end]} for name, (at, end) in places.items()
+    }
+    text = json.dumps(header).encode().ljust(192)
+    return len(text).to_bytes(8, "little") + text + (bytes([seed % 251, seed // 251 % 251]) * size)[:room]
 
 
 @pytest.fixture
@@ -203,8 +207,11 @@ def test_check_mode_tells_the_truth_and_changes_nothing(hub, run, store):
     assert foreseen["changed"] is True
     assert hub.downloads() == []
     real = run()
-    for key in ("path", "commit", "manifest_sha256", "bytes_total", "bytes_fetched", "files", "checkpoint", "diff"):
+    for key in ("path", "commit", "manifest_sha256", "bytes_total", "bytes_fetched", "files", "diff"):
         assert foreseen[key] == real[key], key
+    assert foreseen["checkpoint"]["parameters"] is None  # only the headers of the weights tell
+    assert real["checkpoint"]["parameters"] == 199_800
+    assert {**foreseen["checkpoint"], "parameters": 199_800} == real["checkpoint"]
     assert run(check=True, revision=commit)["changed"] is False
 
 
@@ -340,6 +347,21 @@ def test_a_pointer_uploaded_as_the_object_itself(hub, run, store):
     model(hub, extra={"model-00001-of-00002.safetensors": hub.lfs(pointer(b"x"))})
     refused(run(), "pointer_instead_of_file", "uploaded in the place of the weights")
     assert snapshots(store) == []
+
+
+def test_weights_are_judged_by_their_headers_once_they_are_there(hub, run, store):
+    other = weights(1).replace(b'"a"', b'"c"')
+    model(hub, extra={"model-00001-of-00002.safetensors": hub.lfs(other)})
+    refused(run(), "tensor_missing", "a in model-00001-of-00002.safetensors")
+    assert snapshots(store) == []
+
+
+def test_what_is_doubtful_is_returned_and_kept(hub, run):
+    commit = model(hub, extra={"tokenizer_config.json": b"{}", "read me.md": b"x"})
+    first, second = run(), run(revision=commit)
+    assert [warning["code"] for warning in first["checkpoint_warnings"]] == ["file_name_space", "no_chat_template"]
+    assert second["changed"] is False
+    assert second["checkpoint_warnings"] == first["checkpoint_warnings"]
 
 
 def test_a_cut_connection_is_resumed(hub, run):

@@ -80,7 +80,8 @@ def test_returned_keys_are_documented():
         shown = result[key] if key == "nim" else result[key][0]
         assert set(shown) == set(documented[key]["contains"])
     _rc, result = run(listing=listing("nim_1.0.txt"))
-    assert set(result["selected"]) == set(documented["profiles"]["contains"]) | {"reasons"}
+    assert set(result["selected"]) == set(documented["profiles"]["contains"]) | {"reasons", "max_model_len"}
+    assert {"reasons", "max_model_len"} < set(documented["selected"]["contains"])
 
 
 def test_documented_options_are_those_of_the_module():
@@ -118,6 +119,12 @@ def test_nothing_usable_is_an_answer_unless_required():
         ({"listing": listing("nim_1.0.txt"), "profile": "a" * 64 + " (vllm)"}, "profile_pasted"),
         ({"listing": listing("nim_1.0.txt"), "gpu_count": 0}, "gpu_count_malformed"),
         ({"listing": listing("nim_1.0.txt"), "profile": "latency", "objective": "throughput"}, "profile_contradiction"),
+        ({"listing": listing("nim_1.0.txt"), "gpu_facts": [{"name": "L4"}]}, "gpu_facts_malformed"),
+        (
+            {"listing": listing("nim_1.0.txt"), "gpu_facts": [{"index": 0, "memory_total_mib": "?"}]},
+            "gpu_facts_malformed",
+        ),
+        ({"listing": listing("nim_1.0.txt"), "gpu_count": 2, "gpu_facts": [{"index": 0}]}, "profile_contradiction"),
     ],
 )
 def test_bad_input(options, code):
@@ -141,11 +148,39 @@ def test_weights_default_to_fine_tuned_where_the_env_hands_them_over():
     for options, description in (
         ({}, "tensorrt_llm-h100-bf16-tp1-pp1-latency"),
         ({"env": {"NIM_FT_MODEL": "/model"}}, buildable),
+        ({"env": {"NIM_MODEL_NAME": "/model"}}, buildable),
+        ({"env": {"NIM_MODEL_PATH": "/model"}}, buildable),
+        ({"env": {"NIM_MODEL_PATH": ""}}, "tensorrt_llm-h100-bf16-tp1-pp1-latency"),
         ({"weights": "fine_tuned"}, buildable),
         ({"env": {"NIM_FT_MODEL": "/model"}, "weights": "base"}, "tensorrt_llm-h100-bf16-tp1-pp1-latency"),
     ):
         _rc, result = run(listing=h100, **options)
         assert result["selected"]["description"] == description
+
+
+FACTS = {
+    "index": 0,
+    "uuid": "GPU-aa",
+    "name": "NVIDIA GeForce RTX 5090",
+    "memory_total_mib": 32607,
+    "memory_used_mib": 3200,
+    "compute_capability": "12.0",
+    "architecture": "Blackwell",
+}
+
+
+def test_facts_of_the_gpus_decide_about_low_memory():
+    low = listing("nim_2_low_memory.txt")
+    _rc, result = run(listing=low, precision="bf16", gpu_facts=[FACTS])
+    assert result["problem"]["code"] == "profile_none_memory"
+    assert "others hold 3200 MiB" in result["refusal"]
+    _rc, result = run(listing=low, precision="bf16", gpu_facts=[dict(FACTS, own_memory_mib=3200)])
+    assert result["selected"]["max_model_len"] == 81152  # 33 GB are more than there is, 27 GB are not
+    for env in ({"NIM_MAX_MODEL_LEN": "8192"}, {"NIM_PASSTHROUGH_ARGS": "--seed 1 --max-model-len 8192"}):
+        _rc, result = run(listing=low, precision="bf16", gpu_facts=[dict(FACTS, own_memory_mib=3200)], env=env)
+        assert result["selected"]["max_model_len"] is None
+    _rc, result = run(listing=low, precision="fp8", gpu_facts=[dict(FACTS, compute_capability="8.0")])
+    assert result["problem"]["code"] == "profile_contradiction"
 
 
 # -- the docker command -------------------------------------------------------------------------------------------
@@ -213,6 +248,15 @@ def test_the_number_of_gpus_is_that_of_the_option(docker):
     assert result["selected"]["tensor_parallel"] == 1
     _rc, result = run(docker=stub, image="x", gpus=["all"], gpu_count=1)
     assert result["selected"]["tensor_parallel"] == 1
+
+
+def test_facts_are_taken_of_the_gpus_of_the_service(docker):
+    stub = docker(f"cat {FIXTURES}/nim_2_low_memory.txt\n")
+    facts = [dict(FACTS, index=3, uuid="GPU-cc"), dict(FACTS, index=5, uuid="GPU-bb", own_memory_mib=3200)]
+    for gpus, length in ((["5"], 81152), (["GPU-bb"], 81152), (["3"], None), (["7"], None)):
+        rc, result = run(docker=stub, image="x", gpus=gpus, gpu_facts=facts, precision="bf16")
+        assert rc == 0
+        assert (result["selected"] or {}).get("max_model_len") == length
 
 
 def test_docker_fails(docker, tmp_path):

@@ -1,0 +1,100 @@
+# Copyright: the llmops.nim authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""The GPUs of a model's release: who holds their memory now, what it will take, and whether that is enough.
+
+Private to the collection: breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.llmops.nim.plugins.module_utils import _memory
+from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
+
+_KEYS = ("index", "uuid", "name", "memory_total_mib", "memory_used_mib", "compute_capability")
+
+
+def gpus(name, observed):
+    """The GPUs that the model called name is to have: list of dict with index, uuid, name, memory_total_mib,
+    memory_used_mib, compute_capability and own_memory_mib (int: held by this model's own releases).
+
+    observed: result of gpu_host_info.
+    """
+    own = {}
+    for one in observed["releases"]:
+        for uuid, held in one["memory_mib"].items() if one["model"] == name and one["running"] else ():
+            own[uuid] = own.get(uuid, 0) + (held or 0)
+    return [
+        dict({key: gpu[key] for key in _KEYS}, own_memory_mib=own.get(gpu["uuid"], 0))
+        for gpu in observed["assignments"].get(name, [])
+    ]
+
+
+def judge(model, checkpoint, assigned, share, length, contract):
+    """What the release will take of its GPUs: (memory, problems, warnings), the latter lists of Problem.
+
+    checkpoint: dict of nim_weights_info, empty if not read. assigned: of gpus(). share: fraction of a GPU's memory that
+    the engine takes. length: tokens wished for, or None. contract: a Contract.
+    memory: dict of share, need_mib (int a GPU, or None), max_model_len, gpus (list of dict index, name, total_mib,
+    used_mib, own_mib, others_mib, after_mib) and beside (dict fits, share and why, or None where that is not known).
+    """
+    known = checkpoint.get("read", False)
+    problems, warnings = [], []
+    need = {}
+    if known and assigned:
+        need = _memory.need(checkpoint, len(assigned), length)
+        problems, warnings = _memory.judge(
+            model["name"], checkpoint, assigned, share, length, length is not None and contract.strict_length
+        )
+    taken = [_taken(gpu, share) for gpu in assigned]
+    crowded = [gpu for gpu in taken if gpu["after_mib"] is not None and gpu["after_mib"] > gpu["total_mib"]]
+    if crowded and not problems:
+        warnings.append(_crowded(model, crowded, share))
+    return (
+        {
+            "share": share,
+            "need_mib": need.get("total_mib") if need.get("known") else None,
+            "max_model_len": need.get("max_model_len"),
+            "gpus": taken,
+            "beside": _beside(need, taken),
+        },
+        problems,
+        warnings,
+    )
+
+
+def _taken(gpu, share):
+    total, used, own = gpu["memory_total_mib"], gpu["memory_used_mib"], gpu["own_memory_mib"]
+    others = None if used is None else max(used - own, 0)
+    return {
+        "index": gpu["index"],
+        "name": gpu["name"],
+        "total_mib": total,
+        "used_mib": used,
+        "own_mib": own,
+        "others_mib": others,
+        "after_mib": None if None in (total, others) else others + int(total * share),
+    }
+
+
+def _beside(need, taken):
+    """Whether the release would fit beside all that is on its GPUs now, and with which share of them."""
+    if not need.get("known") or any(None in (gpu["total_mib"], gpu["used_mib"]) for gpu in taken):
+        return None
+    wanted, free = need["total_mib"], [gpu["total_mib"] - gpu["used_mib"] for gpu in taken]
+    fits, share = _memory.beside(wanted, free, [gpu["total_mib"] for gpu in taken])
+    if fits:
+        return {"fits": True, "share": share, "why": f"with memory_share: {share} it would fit beside what runs"}
+    why = f"it needs {wanted} MiB and does not fit beside what runs: {min(free)} MiB are free"
+    return {"fits": False, "share": None, "why": why}
+
+
+def _crowded(model, crowded, share):
+    worst = max(crowded, key=lambda gpu: gpu["after_mib"] - gpu["total_mib"])
+    left = (worst["total_mib"] - worst["others_mib"]) / worst["total_mib"]
+    return Problem(
+        f"Model {model['name']} will find too little free memory on GPU {worst['index']}.",
+        f"others hold {worst['others_mib']} of {worst['total_mib']} MiB, and the model takes {share:g} of them all",
+        f"Set memory_share to {max(left - 0.01, 0.01):.2f} at most, stop what holds the memory, or choose another GPU.",
+        "memory_held",
+    )
