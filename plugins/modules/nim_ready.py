@@ -39,7 +39,7 @@ options:
     type: int
     default: 3600
   log_lines:
-    description: How many lines of the log a failure quotes.
+    description: How many of the log's last lines are returned, and quoted by a failure.
     type: int
     default: 25
   docker:
@@ -57,9 +57,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 seconds:
-  description: How long the module waited.
+  description: Time from the container's start until it was seen ready, in seconds.
   returned: success
   type: float
+log:
+  description: The last lines of its log, O(log_lines) of them at most.
+  returned: success
+  type: list
+  elements: str
 phases:
   description: The phases seen while waiting, in order, each with its length in seconds.
   returned: always
@@ -72,11 +77,12 @@ problem:
   type: dict
 """
 
-import json
 import time
+from datetime import datetime, timezone
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.llmops.nim.plugins.module_utils._container import Container, age
 from ansible_collections.llmops.nim.plugins.module_utils._health import is_ready
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 from ansible_collections.llmops.nim.plugins.module_utils._readiness import Progress, verdict
@@ -84,51 +90,29 @@ from ansible_collections.llmops.nim.plugins.module_utils._readiness import Progr
 POLL_SECONDS = 0.5
 
 
-def state(module):
-    """C(.State) of the container with C(RestartCount) in it."""
-    rc, out, err = module.run_command(
-        [module.params["docker"], "inspect", "--type=container", module.params["container"]]
-    )
-    if rc:
-        raise Problem(
-            f"There is no container {module.params['container']}",
-            err.strip(),
-            "run the deploy again",
-            "container_missing",
-        )
-    found = json.loads(out)[0]
-    return dict(found["State"], RestartCount=found.get("RestartCount", 0))
-
-
-def log(module, *options):
-    """Lines of the container's log, stdout and stderr in one."""
-    command = [module.params["docker"], "logs", *options, module.params["container"]]
-    _rc, out, err = module.run_command(command)
-    return (out + err).splitlines()
-
-
-def wait(module, progress, begin):
-    """Returns when the container is ready; raises Problem when it never will be, or time is up."""
-    restarts = state(module)["RestartCount"]
+def wait(params, container, progress, begin):
+    """The container's state (dict) once it is ready; raises Problem when it never will be, or time is up."""
+    restarts = container.state()["RestartCount"]
     while True:
         now = time.monotonic()
-        never = verdict(state(module), restarts)
+        state = container.state()
+        never = verdict(state, restarts)
         if never:
             raise Problem(
-                f"Container {module.params['container']} did not become ready: {never}",
-                "\n".join(log(module, "--tail", str(module.params["log_lines"]))),
-                f"the cause usually stands above the last line; whole log: docker logs {module.params['container']}",
+                f"Container {container.name} did not become ready: {never}",
+                "\n".join(container.log(params["log_lines"])),
+                f"the cause usually stands above the last line; whole log: docker logs {container.name}",
                 "container_ended",
             )
-        if is_ready(module.params["url"]):
+        # While it does not run, another service may answer at its address.
+        if state["Status"] == "running" and is_ready(params["url"]):
             progress.ready(now)
-            return
-        progress.read(log(module, "--tail", "40"), now)
-        if now - begin > module.params["timeout"]:
+            return state
+        progress.read(container.log(40), now)
+        if now - begin > params["timeout"]:
             raise Problem(
-                f"Container {module.params['container']} is not ready after {module.params['timeout']} s "
-                f"(phase: {progress.phase})",
-                "\n".join(log(module, "--tail", str(module.params["log_lines"]))),
+                f"Container {container.name} is not ready after {params['timeout']} s (phase: {progress.phase})",
+                "\n".join(container.log(params["log_lines"])),
                 "raise nim_container_ready_timeout if it still makes progress",
                 "not_ready",
             )
@@ -146,16 +130,20 @@ def main():
         },
         supports_check_mode=True,
     )
-    begin = time.monotonic()
-    progress = Progress(begin)
     if module.check_mode:
-        module.exit_json(changed=False, seconds=0.0, phases=[])
+        module.exit_json(changed=False, seconds=0.0, phases=[], log=[])
+    params, begin = module.params, time.monotonic()
+    container, progress = Container(module.run_command, params["docker"], params["container"]), Progress(begin)
     try:
-        wait(module, progress, begin)
+        state = wait(params, container, progress, begin)
     except Problem as problem:
         module.fail_json(msg=str(problem), problem=problem.as_dict(), phases=progress.phases(time.monotonic()))
-    now = time.monotonic()
-    module.exit_json(changed=False, seconds=round(now - begin, 1), phases=progress.phases(now))
+    module.exit_json(
+        changed=False,
+        seconds=round(age(state["StartedAt"], datetime.now(timezone.utc)), 1),
+        phases=progress.phases(time.monotonic()),
+        log=container.log(params["log_lines"]),
+    )
 
 
 if __name__ == "__main__":
