@@ -8,22 +8,12 @@ Private to the collection: breaking changes at any time.
 
 from __future__ import annotations
 
+from ansible_collections.llmops.nim.plugins.module_utils import _lock, _table
+from ansible_collections.llmops.nim.plugins.module_utils._clock import age
 from ansible_collections.llmops.nim.plugins.module_utils._models import LABEL
 
-HEADINGS = ("HOST", "MODEL", "RELEASE", "HEALTH", "AGE", "PORT", "COMMIT", "IMAGE", "PROFILE")
+HEADINGS = ("HOST", "MODEL", "RELEASE", "HEALTH", "DRIFT", "AGE", "PORT", "COMMIT", "IMAGE", "PROFILE")
 COMMIT_LENGTH = 12
-
-
-def age(seconds):
-    """A length of time (int seconds, or None) in its two greatest units: C(3d 4h), C(12m 5s)."""
-    if seconds is None:
-        return "-"
-    parts = []
-    for name, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
-        count, seconds = divmod(seconds, size)
-        if count or parts:
-            parts.append(f"{count}{name}")
-    return " ".join(parts[:2]) or "0s"
 
 
 def image(pinned, version):
@@ -32,13 +22,14 @@ def image(pinned, version):
     return f"{name}:{version}" if version else name
 
 
-def row(host, release):
-    """The cells (list of str) of a release (dict of nim_release_info) on a host."""
+def row(host, release, drift):
+    """The cells (list of str) of a release (dict of nim_release_info) on a host, with its drift (list of dict)."""
     return [
         host,
         release["model"],
         release["release"] or "-",
         release["health"],
+        _kinds(drift),
         age(release["age_seconds"]),
         str(release["port"] or "-"),
         (release["commit"] or "-")[:COMMIT_LENGTH],
@@ -47,11 +38,31 @@ def row(host, release):
     ]
 
 
+def _kinds(drift):
+    return ", ".join(one["kind"] for one in drift) or "-"
+
+
+def _rows(host, found):
+    """The rows of a host's result of nim_release_info; a release that is gone but for the ledger has one as well."""
+    releases, drift = found["releases"], found["drift"]
+    there = {one["container"] for one in releases}
+    rows = [row(host, one, [other for other in drift if other["container"] == one["container"]]) for one in releases]
+    for gone in (one for one in drift if one["container"] not in there):
+        rows.append([host, gone["model"], gone["release"] or "-", "gone", _kinds([gone])])
+    rows = rows or [[host, "no release"]]
+    return [cells + [""] * (len(HEADINGS) - len(cells)) for cells in rows]
+
+
 def table(hosts):
-    """The table (str) of hosts: list of (host, its releases); a host without any says so."""
-    rows = [list(HEADINGS)]
-    for host, releases in hosts:
-        rows += [row(host, release) for release in releases] or [[host, "no release"] + [""] * (len(HEADINGS) - 2)]
-    widths = [max(len(cells[column]) for cells in rows) for column in range(len(HEADINGS))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip() for cells in rows)
-    return "\n".join(lines)
+    """The table (str) of hosts: list of (host, result of nim_release_info); a host without any release says so.
+
+    Below it stands what the drift is, and which host is locked.
+    """
+    shown = _table.table(HEADINGS, [cells for host, found in hosts for cells in _rows(host, found)])
+    notes = [
+        f"{host} {one['model']} {one['release'] or one['container']}: {one['what']}"
+        for host, found in hosts
+        for one in found["drift"]
+    ]
+    notes += [f"{host}: {_lock.describe(found['lock'])}" for host, found in hosts if found["lock"]]
+    return "\n".join([shown, "", *notes]) if notes else shown

@@ -346,6 +346,24 @@ def test_low_memory_is_refused(gpus, more, code, said):
     assert said in choice["rejected"][0]["reason"]
 
 
+@pytest.mark.parametrize(
+    ("share", "more", "usable"),
+    [
+        (None, {}, False),
+        (0.4, {}, True),
+        # more than others leave: the share, then the requirement
+        (0.6, {}, False),
+        (0.4, {"memory_gb_per_gpu": 29.0, "reduced_memory_gb_per_gpu": None}, False),
+        (0.4, {"memory_gb_per_gpu": None}, False),
+    ],
+)
+def test_memory_that_others_hold_can_be_left_to_them(share, more, usable):
+    gpus = (card(total=50000, used=22000, own=0),)
+    few = dict({"memory_gb_per_gpu": 20.0, "max_model_len_hint": None}, **more)
+    choice = choose([dict(HINTED, **few)], [], Wishes(gpus=gpus, memory_share=share))
+    assert bool(choice["selected"]) == usable
+
+
 def test_length_that_is_set_decides_whether_the_shorter_one_helps():
     gpus = (card(total=22 * 1024),)
     selected = choose([HINTED], [], Wishes(gpus=gpus, max_model_len=20000))["selected"]

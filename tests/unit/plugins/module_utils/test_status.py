@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import pytest
-
 from ansible_collections.llmops.nim.plugins.module_utils import _status
 
 RELEASE = {
     "model": "capitals",
+    "container": "nim-capitals-1a2b3c4d",
     "release": "1a2b3c4d",
     "health": "ready",
     "age_seconds": 93784,
@@ -20,21 +19,23 @@ RELEASE = {
 }
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(None, "-"), (0, "0s"), (59, "59s"), (60, "1m 0s"), (3725, "1h 2m"), (93784, "1d 2h")]
-)
-def test_an_age_has_two_units(seconds, text):
-    assert _status.age(seconds) == text
+GOOD = {"releases": [RELEASE], "drift": [], "lock": None}
+NONE = {"releases": [], "drift": [], "lock": None}
+
+
+def drift(container="nim-capitals-1a2b3c4d", release="1a2b3c4d", kind="image", what="its image is another"):
+    return {"model": "capitals", "container": container, "release": release, "kind": kind, "what": what}
 
 
 def test_a_release_is_a_row_and_columns_stand_in_line():
-    heading, ready, none = _status.table([("gpu1", [RELEASE]), ("gpu-2", [])]).splitlines()
+    heading, ready, none = _status.table([("gpu1", GOOD), ("gpu-2", NONE)]).splitlines()
     assert ready.split() == (
         [
             "gpu1",
             "capitals",
             "1a2b3c4d",
             "ready",
+            "-",
             "1d",
             "2h",
             "8000",
@@ -51,6 +52,31 @@ def test_what_is_unknown_is_a_dash():
     bare = dict(
         RELEASE, release=None, port=None, commit=None, image=None, profile_name=None, labels={}, age_seconds=None
     )
-    assert _status.table([("gpu1", [dict(bare, health="exited")])]).splitlines()[1].split() == (
-        ["gpu1", "capitals", "-", "exited", "-", "-", "-", "-", "-"]
+    found = dict(GOOD, releases=[dict(bare, health="exited")])
+    assert _status.table([("gpu1", found)]).splitlines()[1].split() == (
+        ["gpu1", "capitals", "-", "exited", "-", "-", "-", "-", "-", "-"]
+    )
+
+
+def test_drift_is_named_in_its_row_and_told_below():
+    found = dict(GOOD, drift=[drift(), drift(kind="weights", what="its weights were altered")])
+    _heading, row, blank, *told = _status.table([("gpu1", found)]).splitlines()
+    assert "  image, weights  " in row
+    assert blank == ""
+    assert told == [
+        "gpu1 capitals 1a2b3c4d: its image is another",
+        "gpu1 capitals 1a2b3c4d: its weights were altered",
+    ]
+
+
+def test_what_only_the_ledger_knows_has_a_row():
+    found = dict(NONE, drift=[drift("nim-capitals-0f9e8d7c", "0f9e8d7c", "not running", "its container is gone")])
+    _heading, row, *_told = _status.table([("gpu1", found)]).splitlines()
+    assert row.split() == ["gpu1", "capitals", "0f9e8d7c", "gone", "not", "running"]
+
+
+def test_a_lock_is_told_below():
+    lock = {"who": "ada", "controller": "desk", "run": "r1", "why": "deploy", "at": None, "pid": None}
+    assert _status.table([("gpu1", dict(GOOD, lock=lock))]).splitlines()[-1] == (
+        "gpu1: locked by ada from desk (run r1) since an unknown time (-): deploy"
     )

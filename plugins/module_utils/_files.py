@@ -1,0 +1,76 @@
+# Copyright: the llmops.nim authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""Small files that are written whole or not at all, by one writer at a time.
+
+Private to the collection: breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+
+
+@contextlib.contextmanager
+def guarded(directory):
+    """Hold the directory (path), which is made if need be, against other writers of this collection."""
+    os.makedirs(directory, mode=0o755, exist_ok=True)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_json(path):
+    """The JSON object (dict) in the file at path; None where there is none, or none that is whole."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            found = json.load(stream)
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def write_json(path, document):
+    """Put document (dict) in the place of the file at path, mode 0644; a reader sees the old or the new one, whole."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "w", encoding="utf-8") as stream:
+            json.dump(document, stream, indent=1, sort_keys=True)
+            stream.write("\n")
+            stream.flush()
+            os.fchmod(stream.fileno(), 0o644)
+            os.fsync(stream.fileno())
+        os.rename(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(temporary)
+
+
+def append_line(path, line):
+    """Add line (str without a line break) to the file at path, mode 0644, and have it on the disk.
+
+    What a writer that was killed has left of its line is closed first, so that it spoils no other. Raises OSError
+    with the file as it was, where the disk is full.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        end = os.lseek(descriptor, 0, os.SEEK_END)
+        torn = end > 0 and os.pread(descriptor, 1, end - 1) != b"\n"
+        left = ("\n" if torn else "").encode() + line.encode("utf-8") + b"\n"
+        try:
+            while left:
+                left = left[os.write(descriptor, left) :]
+            os.fchmod(descriptor, 0o644)
+            os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, end)
+            raise
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,73 @@
+# Copyright: the llmops.nim authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""What happened on all hosts in the order of time, as a table for people and as data.
+
+Private to the collection: breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.llmops.nim.plugins.module_utils import _table
+
+HEADINGS = ("AT", "HOST", "MODEL", "EVENT", "RELEASE", "FROM", "COMMIT", "PROFILE", "STRATEGY", "BY", "SECONDS")
+# As many characters of a commit or a profile's id as tell it from others.
+SHORT = 8
+
+
+def entries(hosts, last):
+    """The newest records of all, oldest first (list of dict: a record with host and model), last (int) at most.
+
+    hosts: list of (host, result of nim_ledger).
+    """
+    found = [
+        dict(record, host=host, model=model)
+        for host, result in hosts
+        for model, ledger in result["models"].items()
+        for record in ledger["records"]
+    ]
+    # Stable: what befell a host in the same second keeps the order of its ledger.
+    found.sort(key=lambda record: str(record["at"]))
+    return found[-last:] if last > 0 else []
+
+
+def seconds(timings):
+    """The length of all steps together (float), None where none was measured; timings: dict of step to seconds."""
+    measured = [value for value in timings.values() if isinstance(value, (int, float))]
+    return sum(measured) if measured else None
+
+
+def row(record):
+    """The cells (list of str) of an entry."""
+    release, took = record["release"], seconds(record.get("timings") or {})
+    return [
+        _moment(record["at"]),
+        record["host"],
+        record["model"],
+        record["event"],
+        release.get("id") or "-",
+        record.get("from") or "-",
+        (release.get("commit") or "-")[:SHORT],
+        (release.get("profile") or "-")[:SHORT],
+        record.get("strategy") or "-",
+        record.get("who") or "-",
+        "-" if took is None else f"{took:.1f}",
+    ]
+
+
+def _moment(at):
+    return str(at)[:16].replace("T", " ")
+
+
+def table(hosts, last):
+    """The timeline (str) of hosts, newest last, and below it why something failed or was rolled back."""
+    found = entries(hosts, last)
+    if not found:
+        return "nothing is recorded yet"
+    reasons = [
+        f"{_moment(one['at'])} {one['host']} {one['model']} {one['event']} {one['release'].get('id')}: {one['reason']}"
+        for one in found
+        if one.get("reason")
+    ]
+    shown = _table.table(HEADINGS, [row(one) for one in found])
+    return "\n".join([shown, "", *reasons]) if reasons else shown

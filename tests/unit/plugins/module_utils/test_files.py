@@ -1,0 +1,105 @@
+# Copyright: the llmops.nim authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import stat
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.llmops.nim.plugins.module_utils import _files
+
+LINES = st.lists(st.text(st.characters(blacklist_characters="\n", blacklist_categories=("Cs",))), max_size=4)
+
+
+def test_json_is_replaced_whole(tmp_path):
+    path = str(tmp_path / "state.json")
+    assert _files.read_json(path) is None
+    _files.write_json(path, {"a": 1})
+    with open(path, encoding="utf-8") as before:
+        _files.write_json(path, {"a": 2})
+        assert json.load(before) == {"a": 1}
+    assert _files.read_json(path) == {"a": 2}
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o644
+    assert os.listdir(tmp_path) == ["state.json"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"null"])
+def test_what_is_no_json_object_is_none(tmp_path, content):
+    path = tmp_path / "state.json"
+    path.write_bytes(content)
+    assert _files.read_json(str(path)) is None
+
+
+def test_a_document_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    path = str(tmp_path / "state.json")
+    _files.write_json(path, {"a": 1})
+    with pytest.raises(TypeError):
+        _files.write_json(path, {"a": object()})
+    assert _files.read_json(path) == {"a": 1}
+    assert os.listdir(tmp_path) == ["state.json"]
+
+
+# Each line is flushed to the disk.
+@settings(max_examples=15)
+@given(LINES, st.text(min_size=1).map(lambda text: text.encode("utf-8", "replace").replace(b"\n", b"")), LINES)
+def test_a_torn_line_spoils_no_other(tmp_path_factory, before, torn, after):
+    path = str(tmp_path_factory.mktemp("ledger") / "lines")
+    for line in before:
+        _files.append_line(path, line)
+    with open(path, "ab") as stream:
+        stream.write(torn)
+    for line in after:
+        _files.append_line(path, line)
+    with open(path, "rb") as stream:
+        content = stream.read()
+    left = [torn] if torn else []
+    expected = [line.encode() for line in before] + left + [line.encode() for line in after]
+    assert content.split(b"\n") == expected + ([] if torn and not after else [b""])
+
+
+def test_a_full_disk_leaves_the_file_as_it_was(tmp_path):
+    path = str(tmp_path / "lines")
+    _files.append_line(path, "whole")
+
+    def child():
+        import resource
+        import signal
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+        try:
+            _files.append_line(path, "x" * 1000)
+        except OSError:
+            os._exit(3)
+        os._exit(0)
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join()
+    assert process.exitcode == 3
+    with open(path, encoding="utf-8") as stream:
+        assert stream.read() == "whole\n"
+
+
+def test_one_writer_at_a_time(tmp_path):
+    """Eight processes that each read a number and write the next one back lose none."""
+    path = str(tmp_path / "count.json")
+    _files.write_json(path, {"count": 0})
+
+    def child():
+        for _step in range(10):
+            with _files.guarded(str(tmp_path)):
+                _files.write_json(path, {"count": _files.read_json(path)["count"] + 1})
+
+    processes = [multiprocessing.get_context("fork").Process(target=child) for _number in range(8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert _files.read_json(path) == {"count": 80}

@@ -1,0 +1,65 @@
+# Copyright: the llmops.nim authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+from ansible_collections.llmops.nim.plugins.module_utils import _history
+
+
+def record(at, identity="1a2b3c4d", **changes):
+    return dict(
+        {
+            "at": at,
+            "event": "activated",
+            "release": {"id": identity, "commit": "c0ffee" + "0" * 34, "profile": "f" * 64},
+            "from": None,
+            "strategy": "side_by_side",
+            "who": "ada",
+            "reason": None,
+            "timings": {"start": 90.04, "soak": 60},
+        },
+        **changes,
+    )
+
+
+def result(*records):
+    return {"models": {"capitals": {"records": list(records)}}}
+
+
+HOSTS = [
+    ("gpu1", result(record("2026-01-31T12:00:05Z"), record("2026-01-31T12:00:05Z", "b", event="rolled_back"))),
+    ("gpu2", result(record("2026-01-31T11:59:00Z", "a", event="failed", reason="it ended\nwith 1", timings={}))),
+    ("gpu3", {"models": {}}),
+]
+
+
+def test_the_newest_is_last():
+    assert [one["release"]["id"] for one in _history.entries(HOSTS, 20)] == ["a", "1a2b3c4d", "b"]
+    assert [one["release"]["id"] for one in _history.entries(HOSTS, 1)] == ["b"]
+    assert _history.entries(HOSTS, 0) == []
+    assert {(one["host"], one["model"]) for one in _history.entries(HOSTS, 2)} == {("gpu1", "capitals")}
+
+
+def test_a_table_with_the_reasons_below():
+    heading, failed, activated, rolled_back, blank, *reasons = _history.table(HOSTS, 20).splitlines()
+    assert heading.split() == list(_history.HEADINGS)
+    assert failed.split()[:6] == ["2026-01-31", "11:59", "gpu2", "capitals", "failed", "a"]
+    assert activated.split()[6:] == ["-", "c0ffee00", "ffffffff", "side_by_side", "ada", "150.0"]
+    assert rolled_back.split()[4] == "rolled_back"
+    assert failed.split()[-1] == "-"
+    assert blank == ""
+    assert "\n".join(reasons) == "2026-01-31 11:59 gpu2 capitals failed a: it ended\nwith 1"
+
+
+def test_a_narrow_table_fits_a_wide_terminal():
+    hosts = [("gpu1", result(record("2026-01-31T12:00:05Z", strategy="in_place", **{"from": "0f9e8d7c"})))]
+    assert max(map(len, _history.table(hosts, 20).splitlines())) <= 110
+
+
+def test_nothing_is_said_to_be_nothing():
+    assert _history.table([("gpu1", {"models": {}})], 20) == "nothing is recorded yet"
+
+
+def test_steps_that_were_not_measured_count_for_nothing():
+    assert _history.seconds({"start": 1, "prove": None, "soak": 2.5}) == 3.5
+    assert _history.seconds({"start": None}) is None
