@@ -60,7 +60,7 @@ endif
 # One lab for all scenarios; each makes its servers bare first. The reset makes molecule forget runs of before.
 molecule: .venv/dev.stamp
 	./lab/prepare engine
-	for scenario in default faults; do \
+	for scenario in default generations faults; do \
 	    molecule reset --scenario-name $$scenario && \
 	    molecule test --scenario-name $$scenario --destroy never || exit 1; \
 	done

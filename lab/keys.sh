@@ -51,8 +51,12 @@ END
 }
 host gpu1 10.83.0.11
 host gpu2 10.83.0.12
+host gpu3 10.83.0.13
+host gateway 10.83.0.10
 
 # Made under sudo, used without it.
 [ "$(id -u)" != 0 ] || chown -R "$owner" . "$(dirname "$folder")"
 cd ..
+# Of an older lab, with fewer servers.
+rm -rf "$folder"
 mv "$part" "$folder"

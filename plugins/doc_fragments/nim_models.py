@@ -97,6 +97,24 @@ options:
         type: str
         choices: [auto, "1.0", "1.3", "1.11", "1.15", multi_llm, "2", model_free, model_free_sglang]
         default: auto
+      gateway_port:
+        description:
+          - The port on which the gateways (hosts of the group C(nim_gateways)) answer for this model. The same on all
+            hosts that serve a model of this name. Without it there is no gateway in front of the model.
+        type: int
+      second_port:
+        description:
+          - The port on which the next release answers while the present one holds O(models[].port), and the other way
+            round. By default 10000 above that. Of use behind a gateway only.
+        type: int
+      strategy:
+        description:
+          - How the next release takes the place of the present one. V(side_by_side) starts it on the same GPUs,
+            V(other_gpu) on free ones of the same kind, V(in_place) after the present one is stopped. V(auto) takes the
+            first of these that the memory allows; the first two want a gateway.
+        type: str
+        choices: [auto, side_by_side, other_gpu, in_place]
+        default: auto
       verify:
         description: Questions to ask once it serves.
         type: list
@@ -111,8 +129,19 @@ options:
             description: Python regular expression that the answer must contain.
             type: str
             required: true
+          reject:
+            description: Python regular expression that the answer must not contain.
+            type: str
+          min_chars:
+            description: Length of the answer in characters at least, white space around it not counted.
+            type: int
+            default: 1
           max_tokens:
             description: Length of the answer in tokens at most.
             type: int
             default: 64
+          finish_reason:
+            description: The reasons for which the answer may end, such as V(stop) or V(length). Any by default.
+            type: list
+            elements: str
 """

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from ansible_collections.llmops.nim.plugins.module_utils import _plan, _plan_text, _release
+from ansible_collections.llmops.nim.plugins.module_utils import _outcome, _plan, _plan_text, _release, _rollback
 
 
-def plan(observed, images, weights, weights_dir):
+def plan(observed, images, weights, weights_dir, rollout):
     """The plan of one host; see plan.yml beside this file."""
-    return [_plan_text.told(item) for item in _plan.plans(observed, images, weights, weights_dir)]
+    return [_plan_text.told(item) for item in _plan.plans(observed, images, weights, weights_dir, rollout)]
 
 
 def previewed(plans, listings):
@@ -30,11 +30,29 @@ def plan_data(plans, hosts):
 
 def staged(plans, snapshots, profiles):
     """The plan with what staging found out; see staged.yml beside this file."""
-    by_name = {one["item"]: one for one in snapshots["results"]}
-    return [
-        _release.staged(planned, by_name[planned["model"]["name"]], listing["selected"])
-        for planned, listing in zip(plans, profiles["results"])
-    ]
+    by_model = {one["item"]: one for one in snapshots["results"]}
+    listed = {one["item"]: one["selected"] for one in profiles["results"]}
+
+    def complete(planned):
+        name = planned["model"]["name"]
+        return planned if planned["runs"] else _release.staged(planned, by_model[name], listed[name])
+
+    return [complete(planned) for planned in plans]
+
+
+def rolled_back(moved):
+    """What undoes releases that were activated; see rolled_back.yml beside this file."""
+    return [item for item in map(_rollback.back, reversed(moved)) if item]
+
+
+def rollback_plan(observed, release, rollout):
+    """The way of one host back to an earlier release; see rollback_plan.yml beside this file."""
+    return _rollback.plans(observed, release or None, rollout)
+
+
+def outcome(variables):
+    """How a run ended; see outcome.yml beside this file."""
+    return _outcome.outcome([(one["inventory_hostname"], one) for one in variables])
 
 
 class FilterModule:
@@ -42,9 +60,12 @@ class FilterModule:
 
     def filters(self):
         return {
+            "outcome": outcome,
             "plan": plan,
             "plan_data": plan_data,
             "plan_table": plan_table,
             "previewed": previewed,
+            "rollback_plan": rollback_plan,
+            "rolled_back": rolled_back,
             "staged": staged,
         }

@@ -20,7 +20,7 @@ _LABELS = {
     "commit": "weights",
     "gpus": "gpus",
     "address": "address",
-    "port": "port",
+    "port_wish": "port",
     "served_name": "served_name",
     "profile_wish": "profile",
 }

@@ -13,6 +13,7 @@ import re
 from ansible_collections.llmops.nim.plugins.module_utils import _floors, _gpu_checks
 from ansible_collections.llmops.nim.plugins.module_utils._findings import Findings
 from ansible_collections.llmops.nim.plugins.module_utils._host import GIB
+from ansible_collections.llmops.nim.plugins.module_utils._models import slots
 from ansible_collections.llmops.nim.plugins.module_utils._ports import overlap
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 
@@ -67,23 +68,25 @@ def _check_models(findings, models):
                 [name],
             )
     for index, model in enumerate(models):
-        if not 1 <= model["port"] <= 65535:
+        for port in slots(model).values():
+            if 1 <= port <= 65535:
+                continue
             findings.refuse(
                 Problem(
-                    f"Model {model['name']} wants port {model['port']}, which does not exist.",
-                    remedy="Use a port from 1 to 65535.",
+                    f"Model {model['name']} wants port {port}, which does not exist.",
+                    remedy="Use a port (and second_port) from 1 to 65535.",
                     code="port_invalid",
                 ),
                 [model["name"]],
             )
         for other in models[:index]:
-            same = model["port"] == other["port"] and overlap(model["address"], other["address"])
-            if same and model["name"] != other["name"]:
+            same = set(slots(model).values()) & set(slots(other).values())
+            if same and overlap(model["address"], other["address"]) and model["name"] != other["name"]:
                 findings.refuse(
                     Problem(
-                        f"Models {other['name']} and {model['name']} want the same port {model['port']}.",
-                        evidence=f"{other['address']}:{other['port']} and {model['address']}:{model['port']}",
-                        remedy="Give each model of a host its own port.",
+                        f"Models {other['name']} and {model['name']} want the same port {min(same)}.",
+                        evidence=f"{other['address']}:{min(same)} and {model['address']}:{min(same)}",
+                        remedy="Give each model of a host its own port (and second_port).",
                         code="port_twice",
                     ),
                     [other["name"], model["name"]],
@@ -165,15 +168,16 @@ def _check_disks(findings, seen, models, floors):
 
 def _check_ports(findings, seen, models):
     for model in models:
-        for holder in seen["held"].get(model["port"], []):
+        held = [(port, holder) for port in slots(model).values() for holder in seen["held"].get(port, [])]
+        for port, holder in held:
             if holder["model"] == model["name"] or not overlap(model["address"], holder["address"]):
                 continue
-            findings.refuse(_port_problem(model, holder), [model["name"]])
+            findings.refuse(_port_problem(model, port, holder), [model["name"]])
             break
 
 
-def _port_problem(model, holder):
-    port, pid = model["port"], holder["pid"]
+def _port_problem(model, port, holder):
+    pid = holder["pid"]
     process = f"process {holder['process']} (pid {pid})" if pid else "a process that only root can see"
     where = f"{holder['address']}:{port}"
     if holder["leftover"]:

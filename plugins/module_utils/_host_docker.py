@@ -168,6 +168,12 @@ def _release(container):
         "port": int(port) if port.isdigit() else None,
         "served_name": label("served_name"),
         "settings": _settings(container),
+        # Without these it could not be started again.
+        "missing_mounts": [
+            mount["Source"]
+            for mount in container.get("Mounts") or []
+            if mount.get("Type") == "bind" and not os.path.exists(mount.get("Source") or "")
+        ],
         "labels": labels,
     }
 

@@ -8,9 +8,15 @@ Private to the collection: breaking changes at any time.
 
 from __future__ import annotations
 
+from ansible_collections.llmops.nim.plugins.module_utils._answers import CHECK_OPTIONS
 from ansible_collections.llmops.nim.plugins.module_utils._contract import CONTRACTS
 
 NIM_HOME = "/var/lib/nim"
+
+# How a release takes the place of the one that runs.
+STRATEGIES = ("side_by_side", "other_gpu", "in_place")
+# From a model's port to its second one, where nim_models does not say it.
+SECOND_PORT = 10000
 
 # What the labels of this collection's containers begin with.
 LABEL = "llmops.nim."
@@ -38,16 +44,10 @@ MODEL_OPTIONS = {
     "unchecked_env": {"type": "dict", "default": {}},
     "memory_share": {"type": "float"},
     "contract": {"type": "str", "choices": ["auto", *CONTRACTS], "default": "auto"},
-    "verify": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "prompt": {"type": "str", "required": True},
-            "expect": {"type": "str", "required": True},
-            "max_tokens": {"type": "int", "default": 64, "no_log": False},
-        },
-    },
+    "gateway_port": {"type": "int"},
+    "second_port": {"type": "int"},
+    "strategy": {"type": "str", "choices": ["auto", *STRATEGIES], "default": "auto"},
+    "verify": {"type": "list", "elements": "dict", "default": [], "options": CHECK_OPTIONS},
 }
 
 MODELS_SPEC = {"type": "list", "elements": "dict", "required": True, "options": MODEL_OPTIONS}
@@ -66,3 +66,14 @@ def cache_dir(name, home=NIM_HOME):
 def secrets_file(name, home=NIM_HOME):
     """The env file (mode 0600) that carries keys into the container of the model called name, an absolute path."""
     return f"{home}/{name}/secrets.env"
+
+
+def slots(model):
+    """The ports of the host on which releases of the model (dict of MODEL_OPTIONS) may answer: dict of slot to int.
+
+    Behind a gateway there are two, so that the next release can be proven while the present one serves.
+    """
+    ports = {"a": model["port"]}
+    if model["gateway_port"]:
+        ports["b"] = model["second_port"] or model["port"] + SECOND_PORT
+    return ports

@@ -8,12 +8,12 @@ Private to the collection: breaking changes at any time.
 
 from __future__ import annotations
 
-from ansible_collections.llmops.nim.plugins.module_utils import _plan_memory
-from ansible_collections.llmops.nim.plugins.module_utils._changes import changes
+from ansible_collections.llmops.nim.plugins.module_utils import _plan_memory, _strategy
 from ansible_collections.llmops.nim.plugins.module_utils._contract import CONTRACTS
+from ansible_collections.llmops.nim.plugins.module_utils._decision import decide, misplacement, own_release, slot_of
 from ansible_collections.llmops.nim.plugins.module_utils._environment import max_length, share_said
-from ansible_collections.llmops.nim.plugins.module_utils._health import url
-from ansible_collections.llmops.nim.plugins.module_utils._models import LABEL
+from ansible_collections.llmops.nim.plugins.module_utils._gpus import parse_wish
+from ansible_collections.llmops.nim.plugins.module_utils._models import LABEL, slots
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 from ansible_collections.llmops.nim.plugins.module_utils._release import release
 
@@ -21,33 +21,41 @@ from ansible_collections.llmops.nim.plugins.module_utils._release import release
 _BUILD_TIME = "84 s were observed for a model of 1B, tens of minutes for 70B"
 
 
-def plans(observed, images, weights, weights_dir):
+def plans(observed, images, weights, weights_dir, rollout):
     """The plan of one host: a list of dict, one a model, in the order of nim_models.
 
     observed: result of gpu_host_info. images: of nim_image_info. weights: result of nim_weights_info. weights_dir:
-    where snapshots lie on the host.
+    where snapshots lie on the host. rollout: dict of C(gateway_hosts) (model name to how many hosts serve it behind the
+    gateways), C(allow_downtime) and C(strategy) (for all models, or None).
 
     Each has the keys
-    action: C(none), C(create), C(start) (it is there and stopped), C(replace), or C(refused); reasons: list of str.
+    action: C(none), C(create), C(start) (it is there and does not serve for sure), C(replace), or C(refused).
+    reasons: list of str. changes: list of dict key, from, to: against the predecessor.
     model: of nim_models. release: of _release.release(), None when refused. api: chat or completions, None if unknown.
-    predecessor: C(container) and C(health) of another release that runs, or None.
+    predecessor: the release that serves, or is to serve again if this one fails, or None: see predecessor().
+    strays: list of str, containers of the model that run as well, left by a run that was killed. They are to be stopped
+    before anything else is done, once the predecessor has the requests.
     fallback: str, what serves if it fails.
-    changes: list of dict key, from, to: against the predecessor.
     fetch: dict image_bytes, weights_bytes: what is not on the host yet, 0 or None (unknown).
     engine: dict do (C(reuse), C(build) or C(none)) and why.
     profile: dict id, description and reasons; None until it is chosen.
     listing: dict of C(volumes), with which the image's profiles can be listed beforehand, or None if they cannot.
     checkpoint: of nim_weights_info, empty if not read. gpus, memory: of _plan_memory.
-    swap: dict strategy (C(none), C(first) or C(in_place)), why and downtime (str).
+    runs: whether the release runs already, though it is not known to be proven. event: for the ledger.
+    gateway: whether requests reach it through gateways. swap: dict of _strategy.
     problems, warnings: list of dict of Problem. What concerns the host as a whole stands with the first model.
     """
     found = []
     for model in observed["models"]:
-        item = _plan(model, observed, images, weights, weights_dir)
+        item = _plan(model, observed, images, weights, weights_dir, rollout)
         for kind, seen in (("problems", observed["problems"]), ("warnings", observed["warnings_found"])):
             concern = [one for one in seen if _concerns(one, model, first=not found)]
             item[kind] = concern + item[kind]
         found.append(item)
+        if item["swap"]["strategy"] == "other_gpu":
+            # What one model is given the next one cannot have.
+            taken = observed["assignments"][model["name"]] + item["gpus"]
+            observed = dict(observed, assignments=dict(observed["assignments"], **{model["name"]: taken}))
     return found
 
 
@@ -55,45 +63,108 @@ def _concerns(finding, model, first):
     return first if finding["model"] is None else finding["model"].split(", ")[0] == model["name"]
 
 
-def _plan(model, observed, images, weights, weights_dir):
+def _plan(model, observed, images, weights, weights_dir, rollout):
     key = f"{model['weights']['repo']}@{model['weights']['revision']}"
     checkpoint = weights["checkpoints"].get(key) or {}
     gpus = _plan_memory.gpus(model["name"], observed)
-    item = dict(_REFUSED, model=model, gpus=gpus, checkpoint=checkpoint, problems=[], warnings=[])
+    gateway = model["gateway_port"] is not None and model["name"] in rollout["gateway_hosts"]
+    item = dict(_REFUSED, model=model, gpus=gpus, checkpoint=checkpoint, gateway=gateway, problems=[], warnings=[])
     if not gpus:
         return item  # the host's problems say why
+    found = [one for one in observed["releases"] if one["model"] == model["name"]]
+
+    def release_on(these, slot="a"):
+        return release(model, images[model["image"]], weights["commits"][key], these, weights_dir, slot)
+
     try:
-        wanted = release(model, images[model["image"]], weights["commits"][key], gpus, weights_dir)
+        observed = _begun(model, observed, found, release_on)
+        gpus = _plan_memory.gpus(model["name"], observed)
+        wanted = release_on(gpus)
     except Problem as problem:
         return dict(item, problems=[problem.as_dict()])
 
     contract = CONTRACTS[wanted["labels"][LABEL + "contract"]]
-    found = [one for one in observed["releases"] if one["model"] == model["name"]]
-    own = next((one for one in found if one["release"] == wanted["id"]), None)
-    todo = decide(wanted, found)
-    item.update(
-        todo,
-        release=wanted,
-        api=own["labels"].get(LABEL + "api") if own else None,
-        profile=_known_profile(own),
-        fallback=_fallback(wanted, todo["predecessor"]),
-    )
+    todo = decide(wanted, found, observed["ledger"].get(model["name"]) or {}, observed["lock"])
+    own, before = own_release(wanted, found), todo["predecessor"]
+    runs = bool(own and own["running"])
+    misplaced = misplacement(model, own, gateway) if runs else None
     if todo["action"] == "none":
-        return dict(item, fetch=_NOTHING, swap=dict(_REFUSED["swap"], why="in sync"))
+        return dict(
+            item,
+            **todo,
+            gpus=gpus,
+            release=release_on(gpus, slot_of(model, own)),
+            api=own["labels"].get(LABEL + "api"),
+            profile=_known_profile(own),
+            fetch=_NOTHING,
+            swap=_strategy.NONE,
+            problems=[misplaced.as_dict()] if misplaced else [],
+        )
 
-    share = share_said(wanted["env"], contract.share) or contract.share.default
-    memory, problems, warnings = _plan_memory.judge(model, checkpoint, gpus, share, max_length(wanted["env"]), contract)
+    def judge(these):
+        share = share_said(wanted["env"], contract.share) or contract.share.default
+        return _plan_memory.judge(model, checkpoint, these, share, max_length(wanted["env"]), contract)
+
+    memory, problems, warnings = judge(gpus)
+    swap, slot, in_the_way = _strategy.FIRST, "a", misplaced
+    if before:
+        before["slot"] = slot_of(model, before)
+        slot = _other_slot(model, before["slot"]) if gateway else "a"
+    if runs:
+        slot = slot_of(model, own)
+    if before and before["running"]:
+        spare = _plan_memory.spare(model, observed)
+        can = {"side_by_side": memory["crowd"], "other_gpu": spare["why"]}
+        if runs:  # they do it already
+            can = dict.fromkeys(can)
+        wish = dict(model, strategy=rollout["strategy"] or model["strategy"])
+        hosts = rollout["gateway_hosts"].get(model["name"], 0)
+        swap, problem = _strategy.choose(wish, before, can, gateway, hosts, rollout["allow_downtime"])
+        in_the_way = misplaced or problem
+        if swap["strategy"] == "other_gpu" and spare["gpus"] and not runs:
+            gpus = spare["gpus"]
+            memory, problems, warnings = judge(gpus)
+    problems += [in_the_way] if in_the_way else []
+    wanted = release_on(gpus, slot)
     fetch = _fetch(model, wanted, observed, images, checkpoint)
     return dict(
         item,
+        **todo,
+        gpus=gpus,
+        runs=runs,
+        release=wanted,
+        api=own["labels"].get(LABEL + "api") if own else None,
+        profile=_known_profile(own),
+        fallback=_fallback(wanted, before),
         problems=checkpoint.get("problems", []) + [problem.as_dict() for problem in problems],
         warnings=checkpoint.get("warnings", []) + [problem.as_dict() for problem in warnings],
         fetch=fetch,
         engine=_engine(wanted, contract, observed),
         listing=_listing(found, wanted, fetch),
         memory=memory,
-        swap=_swap(todo, wanted, memory),
+        swap=swap,
     )
+
+
+def _begun(model, observed, found, release_on):
+    """What was observed, with the model on the GPUs on which its wanted release runs already beside the old one.
+
+    So a run that was killed is finished where it began, though both hold GPUs now and the wish only says how many.
+    """
+    for one in found:
+        these = [gpu for gpu in observed["gpus"] if gpu["uuid"] in one["gpus"]]
+        if (
+            one["running"]
+            and parse_wish(model["gpus"]).count == len(these)
+            and release_on(these)["id"] == one["release"]
+        ):
+            return dict(observed, assignments=dict(observed["assignments"], **{model["name"]: these}))
+    return observed
+
+
+def _other_slot(model, taken):
+    """Where the next release goes behind a gateway: to the port that the present one has not."""
+    return next(slot for slot in slots(model) if slot != taken)
 
 
 _NOTHING = {"image_bytes": 0, "weights_bytes": 0}
@@ -102,6 +173,7 @@ _REFUSED = {
     "reasons": [],
     "changes": [],
     "predecessor": None,
+    "strays": [],
     "release": None,
     "api": None,
     "fallback": "",
@@ -110,42 +182,17 @@ _REFUSED = {
     "profile": None,
     "listing": None,
     "memory": None,
-    "swap": {"strategy": "none", "why": "nothing is started", "downtime": "none"},
+    "swap": _strategy.NONE,
+    "event": "activated",
+    "runs": False,
 }
 
 
-def decide(wanted, found):
-    """What is to be done so that the wanted release serves: dict of action, reasons, changes and predecessor.
-
-    wanted: dict of release(). found: the model's releases on the host, dicts as gpu_host_info returns them.
-    """
-    same = [one for one in found if one["release"] == wanted["id"]]
-    running = [one for one in found if one["running"] and one["release"] != wanted["id"]]
-    todo = {"changes": [], "predecessor": None}
-    if same and same[0]["running"] and not running:
-        return dict(todo, action="none", reasons=[f"release {wanted['id']} runs"])
-    if running:
-        differ = changes(wanted, running[0])
-        return {
-            "action": "replace",
-            "reasons": [f"{one['key']}: {one['from']} → {one['to']}" for one in differ] or ["another release runs"],
-            "changes": differ,
-            "predecessor": _predecessor(running[0]),
-        }
-    if same:
-        return dict(todo, action="start", reasons=[f"release {wanted['id']} is {same[0]['status']}"])
-    return dict(todo, action="create", reasons=["no release of this model runs here"])
-
-
-def _predecessor(old):
-    address = old["labels"].get(LABEL + "address", "0.0.0.0")
-    return {"container": old["container"], "health": url(old["port"], address)}
-
-
-def _fallback(wanted, predecessor):
-    if predecessor:
-        return f"{wanted['container']} is stopped and kept for its log; {predecessor['container']} serves again."
-    return f"{wanted['container']} is stopped and kept for its log; nothing served before, and nothing serves now."
+def _fallback(wanted, before):
+    kept = f"{wanted['container']} is stopped and kept for its log; "
+    if before is None:
+        return kept + "nothing served before, and nothing serves now."
+    return kept + f"{before['container']} serves again."
 
 
 def _fetch(model, wanted, observed, images, checkpoint):
@@ -184,16 +231,6 @@ def _known_profile(own):
         return None
     reasons = ["the profile with which this release was started"]
     return {"id": own["profile"], "description": own["profile_name"], "reasons": reasons}
-
-
-def _swap(todo, wanted, memory):
-    if todo["predecessor"] is None:
-        return {"strategy": "first", "why": "nothing serves this model yet", "downtime": "none: nothing serves yet"}
-    why = "the predecessor is stopped first"
-    if memory["beside"] is not None:
-        why += "; " + memory["beside"]["why"]
-    until = f"from the stop of {todo['predecessor']['container']} until {wanted['container']} has loaded its model"
-    return {"strategy": "in_place", "why": why, "downtime": until}
 
 
 def previewed(items, listings):

@@ -9,6 +9,7 @@ Private to the collection: breaking changes at any time.
 from __future__ import annotations
 
 from ansible_collections.llmops.nim.plugins.module_utils import _memory
+from ansible_collections.llmops.nim.plugins.module_utils._gpus import busy, kind, parse_wish, running_on
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 
 _KEYS = ("index", "uuid", "name", "memory_total_mib", "memory_used_mib", "compute_capability")
@@ -36,7 +37,7 @@ def judge(model, checkpoint, assigned, share, length, contract):
     checkpoint: dict of nim_weights_info, empty if not read. assigned: of gpus(). share: fraction of a GPU's memory that
     the engine takes. length: tokens wished for, or None. contract: a Contract.
     memory: dict of share, need_mib (int a GPU, or None), max_model_len, gpus (list of dict index, name, total_mib,
-    used_mib, own_mib, others_mib, after_mib) and beside (dict fits, share and why, or None where that is not known).
+    used_mib, own_mib, others_mib, after_mib) and crowd (None if it fits beside all that is there now, else why not).
     """
     known = checkpoint.get("read", False)
     problems, warnings = [], []
@@ -56,7 +57,7 @@ def judge(model, checkpoint, assigned, share, length, contract):
             "need_mib": need.get("total_mib") if need.get("known") else None,
             "max_model_len": need.get("max_model_len"),
             "gpus": taken,
-            "beside": _beside(need, taken),
+            "crowd": _crowd(need, taken, share),
         },
         problems,
         warnings,
@@ -77,16 +78,37 @@ def _taken(gpu, share):
     }
 
 
-def _beside(need, taken):
-    """Whether the release would fit beside all that is on its GPUs now, and with which share of them."""
-    if not need.get("known") or any(None in (gpu["total_mib"], gpu["used_mib"]) for gpu in taken):
+def _crowd(need, taken, share):
+    """Why the release does not fit beside all that is on its GPUs now (str), or None if it does."""
+    if any(None in (gpu["total_mib"], gpu["used_mib"]) for gpu in taken):
+        return "how much memory is free is not known"
+    free = [gpu["total_mib"] - gpu["used_mib"] for gpu in taken]
+    if all(int(gpu["total_mib"] * share) <= rest for gpu, rest in zip(taken, free)):
         return None
-    wanted, free = need["total_mib"], [gpu["total_mib"] - gpu["used_mib"] for gpu in taken]
-    fits, share = _memory.beside(wanted, free, [gpu["total_mib"] for gpu in taken])
-    if fits:
-        return {"fits": True, "share": share, "why": f"with memory_share: {share} it would fit beside what runs"}
-    why = f"it needs {wanted} MiB and does not fit beside what runs: {min(free)} MiB are free"
-    return {"fits": False, "share": None, "why": why}
+    why = f"it takes {share:g} of the memory, and {min(free)} MiB are free"
+    if need.get("known"):
+        fits, smaller = _memory.beside(need["total_mib"], free, [gpu["total_mib"] for gpu in taken])
+        why += f" (it needs {need['total_mib']} MiB: memory_share: {smaller} would do)" if fits else ""
+    return why
+
+
+def spare(model, observed):
+    """Free GPUs for the model (dict of nim_models) beside those it has: dict of gpus (of gpus()) and why (str) if none.
+
+    As many, of the same kind, without a release, in nobody's use and wished for by no other model.
+    """
+    mine = observed["assignments"][model["name"]]
+    wish = parse_wish(model["gpus"])
+    if wish.count is None:
+        return {"gpus": [], "why": "gpus names those to use; with gpus: {count: …} others may be taken"}
+    taken = {gpu["uuid"] for gpus in observed["assignments"].values() for gpu in gpus}
+    taken |= set(running_on(observed["releases"]))
+    alike = [gpu for gpu in observed["gpus"] if kind(gpu) == kind(mine[0])]
+    free = [gpu for gpu in alike if gpu["uuid"] not in taken and not busy(gpu)]
+    if len(free) < wish.count:
+        return {"gpus": [], "why": f"{len(free)} further GPUs of this kind are free, and {wish.count} are needed"}
+    chosen = free[: wish.count]
+    return {"gpus": [dict({key: gpu[key] for key in _KEYS}, own_memory_mib=0) for gpu in chosen], "why": None}
 
 
 def _crowded(model, crowded, share):

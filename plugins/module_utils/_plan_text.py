@@ -51,6 +51,8 @@ def lines(item):
         said.append("  profile: " + _profile(profile))
         said.append(f"  engine: {engine['do']}: {engine['why']}")
         said += [f"  memory: {one}" for one in _memory(item["memory"])]
+        if item["strays"]:
+            said.append("  stopped first, left by a run that was killed: " + ", ".join(item["strays"]))
         swap = item["swap"]
         said.append(f"  swap: {swap['strategy']}: {swap['why']}; downtime: {swap['downtime']}")
         said.append(f"  if it fails: {item['fallback']}")

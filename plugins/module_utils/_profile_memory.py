@@ -5,7 +5,8 @@
 
 NIM sorts by the memory that is free while it lists, and the old release still serves then. A profile that it calls
 low on memory can be used if nobody else holds memory of the GPUs and the requirement fits all of it, or is said to
-fit it with a shorter maximum model length.
+fit it with a shorter maximum model length. Where others hold some, it can be used if the service is told to take a
+share that they leave, and the requirement fits what they leave.
 
 Private to the collection: breaking changes at any time.
 """
@@ -45,35 +46,41 @@ def fit(profile, wishes):
     if unknown:
         return Fit(False, None, f"{short}, and how much memory GPU {unknown[0].index} has is not known")
     taken = [(gpu, strangers(gpu)) for gpu in wishes.gpus if strangers(gpu) > FREE_GPU_MAX_USED * gpu.memory_total_mib]
-    if taken:
-        who = ", ".join(f"{mib} MiB of GPU {gpu.index}" for gpu, mib in taken)
-        others = "others than this model's own old release hold"
-        return Fit(False, None, f"{short}: {others} {who}", sum(mib for _gpu, mib in taken))
-    return _in_all_of_it(profile, wishes, short)
+    # Beside others only if it is told to take no more than they leave.
+    share = wishes.memory_share if profile["memory_gb_per_gpu"] is not None else None
+    if not taken or (share and all(mib + share * gpu.memory_total_mib <= gpu.memory_total_mib for gpu, mib in taken)):
+        return _in_what_is_left(profile, wishes, short, dict(taken))
+    who = ", ".join(f"{mib} MiB of GPU {gpu.index}" for gpu, mib in taken)
+    why = f"{short}: others than this model's own old release hold {who}"
+    return Fit(False, None, why, sum(mib for _gpu, mib in taken))
 
 
-def _in_all_of_it(profile, wishes, short):
-    smallest = min(wishes.gpus, key=lambda gpu: gpu.memory_total_mib)
-    all_of_it = f"the {smallest.memory_total_mib} MiB of GPU {smallest.index}"
+def _in_what_is_left(profile, wishes, short, taken):
+    """The Fit in the memory that will be there: all of it, less what others hold (taken, MiB by Gpu)."""
+    left, smallest = min(
+        ((gpu.memory_total_mib - taken.get(gpu, 0), gpu) for gpu in wishes.gpus), key=lambda one: one[0]
+    )
+    there = f"the {left} MiB of GPU {smallest.index}" + (" that others leave" if taken else "")
     own = any(gpu.own_memory_mib for gpu in wishes.gpus)
     freed = f"{short} now, but only this model's own old release holds it" if own else f"{short}, but nobody holds it"
+    freed = f"{short} now" if taken else freed
     needed, reduced = profile["memory_gb_per_gpu"], profile["reduced_memory_gb_per_gpu"]
     hint, held_to = profile["max_model_len_hint"], wishes.max_model_len
 
     def fits(gigabytes):
-        return gigabytes is not None and gigabytes * MIB_PER_GB <= smallest.memory_total_mib
+        return gigabytes is not None and gigabytes * MIB_PER_GB <= left
 
     if needed is None:
         return Fit(True, None, freed)
     if fits(needed):
-        return Fit(True, None, f"{freed}, and it fits {all_of_it}")
+        return Fit(True, None, f"{freed}, and it fits {there}")
     if hint is None or not fits(reduced):
-        return Fit(False, None, f"{short}: more than {all_of_it}")
+        return Fit(False, None, f"{short}: more than {there}")
     if held_to is None:
-        return Fit(True, hint, f"{freed}; it fits {all_of_it} with NIM_MAX_MODEL_LEN={hint}")
+        return Fit(True, hint, f"{freed}; it fits {there} with NIM_MAX_MODEL_LEN={hint}")
     if held_to <= hint:
-        return Fit(True, None, f"{freed}; it fits {all_of_it} with the {held_to} tokens that are set ({hint} at most)")
-    return Fit(False, None, f"{short}: more than {all_of_it} with the {held_to} tokens that are set")
+        return Fit(True, None, f"{freed}; it fits {there} with the {held_to} tokens that are set ({hint} at most)")
+    return Fit(False, None, f"{short}: more than {there} with the {held_to} tokens that are set")
 
 
 def strangers(gpu):

@@ -47,7 +47,8 @@ class Wishes:
     gpu_count: GPUs that the service will have, None where that is not known. precision: to serve in, None for any.
     quantization: how the weights are quantised, None where they are not. lora: adapters will be served.
     engine_name: description of the cached engine of exactly this key. fine_tuned: the weights are not those that
-    the image was made for. max_model_len: tokens that the service is held to anyway, or None. gpus: the GPUs it
+    the image was made for. max_model_len: tokens that the service is held to anyway, or None. memory_share: fraction
+    of each GPU's memory that it is told to take, or None where it is told nothing. gpus: the GPUs it
     will have (Gpu), none where they are not known. handed: indexes or UUIDs of the GPUs that the listing was taken
     with, where that is known (the container counts its GPUs from 0).
     """
@@ -61,6 +62,7 @@ class Wishes:
     engine_name: str | None = None
     fine_tuned: bool = False
     max_model_len: int | None = None
+    memory_share: float | None = None
     gpus: tuple[Gpu, ...] = ()
     handed: tuple[str, ...] = ()
 

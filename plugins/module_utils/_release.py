@@ -26,7 +26,13 @@ from ansible_collections.llmops.nim.plugins.module_utils._environment import (
     release_environment,
 )
 from ansible_collections.llmops.nim.plugins.module_utils._health import url
-from ansible_collections.llmops.nim.plugins.module_utils._models import LABEL, cache_dir, secrets_file, served_name
+from ansible_collections.llmops.nim.plugins.module_utils._models import (
+    LABEL,
+    cache_dir,
+    secrets_file,
+    served_name,
+    slots,
+)
 
 ID_LENGTH = 8
 
@@ -57,11 +63,12 @@ def weights_path(weights_dir, repository, commit):
     return f"{weights_dir}/{repository.replace('/', '--')}/{commit}"
 
 
-def release(model, image, commit, gpus, weights_dir):
+def release(model, image, commit, gpus, weights_dir, slot="a"):
     """The release (dict) that nim_models wishes for, before its profile is known.
 
     model: dict of MODEL_OPTIONS. image: dict as nim_image_info returns it. commit: 40-hex str of the weights.
-    gpus: the GPUs it is to have, dicts of gpu_host_info. weights_dir: where snapshots lie on the host.
+    gpus: the GPUs it is to have, dicts of gpu_host_info. weights_dir: where snapshots lie on the host. slot: of
+    _models.slots(), on whose port it will answer; it is no part of the release's identity.
     Raises Problem for an image or a variable with which the weights cannot be served.
     """
     contract = contract_of(model, image)
@@ -72,7 +79,7 @@ def release(model, image, commit, gpus, weights_dir):
         "env": release_environment(model, contract, engine, len(gpus)),
         "env_file": secrets_file(model["name"]),
         "gpus": [gpu["uuid"] for gpu in gpus],
-        "port": f"{model['address']}:{model['port']}:{SERVER_PORT}",
+        "port": f"{model['address']}:{model['port']}",
         "profile": model["profile"],
         "shm_size": model["shm_size"],
         "user": f"{model['uid']}:{GROUP}",
@@ -82,12 +89,16 @@ def release(model, image, commit, gpus, weights_dir):
         ],
     }
     identity = _digest(settings)[:ID_LENGTH]
+    port = slots(model)[slot]
     return dict(
         settings,
         id=identity,
+        slot=slot,
+        port=port,
+        published=f"{model['address']}:{port}:{SERVER_PORT}",
         container=f"nim-{model['name']}-{identity}",
         device_ids=device_ids(model["gpus"], gpus),
-        health=url(model["port"], model["address"]),
+        health=url(port, model["address"]),
         # The engine that NIM builds; None where it builds none.
         engine=engine if CONTRACTS[contract].engine_name else None,
         labels={
@@ -99,10 +110,11 @@ def release(model, image, commit, gpus, weights_dir):
             LABEL + "weights": repository,
             LABEL + "commit": commit,
             LABEL + "gpus": ",".join(settings["gpus"]),
-            LABEL + "port": str(model["port"]),
+            LABEL + "port": str(port),
             LABEL + "address": model["address"],
             LABEL + "served_name": served_name(model),
             LABEL + "profile_wish": model["profile"],
+            LABEL + "port_wish": str(model["port"]),
             # Names only: a value may be a secret.
             LABEL + "env": ",".join(sorted(settings["env"])),
         },

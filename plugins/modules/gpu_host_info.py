@@ -176,7 +176,8 @@ releases:
     The NIM containers of this collection, running or not, by model, running ones first, newest first. Each has
     C(id) (of the container), C(model), C(release), C(container), C(running), C(status), C(exit_code), C(restarting),
     C(restart_count), C(created), C(started), C(image), C(weights), C(commit), C(profile), C(profile_name), C(gpus)
-    (UUIDs), C(port), C(served_name), C(labels), C(settings) and C(memory_mib).
+    (UUIDs), C(port), C(served_name), C(labels), C(settings), C(missing_mounts) (what it mounts and the host does not
+    have) and C(memory_mib).
   returned: success
   type: list
   elements: dict
@@ -213,6 +214,16 @@ snapshots:
   returned: success
   type: dict
   sample: {example/Llama-3.2-1B-capitals@0123456789abcdef0123456789abcdef01234567: true}
+ledger:
+  description: >-
+    What the ledger of each of O(models) says, by name: C(current) and C(previous) (the release that was proven last and
+    the one before, or null) and C(last) (its last record, or null).
+  returned: success
+  type: dict
+lock:
+  description: Who works on the host at present, as M(llmops.nim.nim_ledger) wrote it, or null.
+  returned: success
+  type: dict
 assignments:
   description: The GPUs each model is to have, by its name, entries of RV(gpus). A model with a problem is missing.
   returned: success
@@ -253,12 +264,14 @@ from ansible_collections.llmops.nim.plugins.module_utils import (
     _host,
     _host_checks,
     _host_docker,
+    _ledger,
+    _lock,
     _nvidia_smi,
     _on_disk,
     _ports,
 )
 from ansible_collections.llmops.nim.plugins.module_utils._findings import as_dicts
-from ansible_collections.llmops.nim.plugins.module_utils._models import MODELS_SPEC, NIM_HOME, cache_dir
+from ansible_collections.llmops.nim.plugins.module_utils._models import MODELS_SPEC, NIM_HOME, cache_dir, slots
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem, report
 
 
@@ -355,7 +368,7 @@ def observe(params):
     wanted = {model["image"]: params["image_digests"].get(model["image"]) for model in params["models"]}
     images = _host_docker.images(results["images"], wanted) if docker["reachable"] and wanted else {}
     assignments, gpu_problems = ({}, []) if driver_problem else _gpus.assign(params["models"], gpus, releases)
-    held = _ports.holders({model["port"] for model in params["models"]}, containers)
+    held = _ports.holders({port for model in params["models"] for port in slots(model).values()}, containers)
     host = {key: facts[key] for key in ("hostname", "os", "cpus", "memory_mib", "memory_available_mib", "python")}
     host.update(
         driver=driver,
@@ -376,6 +389,8 @@ def observe(params):
             one: _on_disk.is_published(params["weights_dir"], *_on_disk.parse_snapshot(one))
             for one in params["snapshots"]
         },
+        "ledger": {model["name"]: _ledger.read(NIM_HOME, model["name"]) for model in params["models"]},
+        "lock": _lock.read(_lock.path()),
         "assignments": assignments,
         "gpu_problems": gpu_problems,
         "driver_problem": driver_problem,
@@ -421,6 +436,8 @@ def main():
         releases=seen["releases"],
         engines=seen["engines"],
         snapshots=seen["snapshots"],
+        ledger=seen["ledger"],
+        lock=seen["lock"],
         assignments=seen["assignments"],
         problems=as_dicts(findings.problems, hostname),
         warnings_found=as_dicts(findings.warnings, hostname),

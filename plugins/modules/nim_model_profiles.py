@@ -115,6 +115,11 @@ options:
       - Precision to serve in, for example V(bf16), as a rule that of the weights. By default that of O(quantization)
         where it names one, else any; fine-tuned weights are then not quantised.
     type: str
+  memory_share:
+    description:
+      - Share of each GPU's memory that the service is told to take. Where others hold memory of the GPUs, a profile of
+        the group V(low_memory) can be used only if they leave that share.
+    type: float
   quantization:
     description:
       - How the weights are quantised, for example V(fp8), V(modelopt) or V(awq), as their C(config.json) says. By
@@ -392,6 +397,7 @@ ARGUMENTS = {
     "objective": {"type": "str", "choices": ["auto", "latency", "throughput"], "default": "auto"},
     "gpu_count": {"type": "int"},
     "precision": {"type": "str"},
+    "memory_share": {"type": "float"},
     "quantization": {"type": "str"},
     "lora": {"type": "bool", "default": False},
     "engine_name": {"type": "str", "no_log": False},
@@ -510,6 +516,7 @@ def wishes(params):
         engine_name=params["engine_name"] or None,
         fine_tuned=given if params["weights"] is None else params["weights"] == "fine_tuned",
         max_model_len=length_set(params["env"]),
+        memory_share=params["memory_share"],
         gpus=gpus,
         handed=handed,
     )

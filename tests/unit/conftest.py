@@ -3,8 +3,16 @@
 
 from __future__ import annotations
 
+import pytest
+from ansible.module_utils.common import warnings
 from hypothesis import HealthCheck, settings
 
 # How fast the machine is today is no property of the code.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
+
+
+@pytest.fixture(autouse=True)
+def no_warnings_of_others():
+    """Modules that are run in one process would otherwise return each other's warnings."""
+    warnings._global_warnings.clear()

@@ -44,6 +44,8 @@ def model(name="a", **changes):
             "env": {},
             "memory_share": None,
             "contract": "auto",
+            "gateway_port": None,
+            "second_port": None,
         },
         **changes,
     )
@@ -345,6 +347,12 @@ class TestPorts:
         look.models = [model(address="127.0.0.1")]
         look.problem("port_in_use")
 
+    def test_the_second_port(self, look):
+        look.seen["held"] = {18000: [holder()]}
+        look.nothing()
+        look.models = [model(gateway_port=9000)]
+        assert "18000" in look.problem("port_in_use")["what"]
+
     def test_the_second_holder_is_seen_too(self, look):
         look.seen["held"] = {8000: [holder(model="a", container="nim-a-1", address="10.0.0.1"), holder()]}
         assert "nginx" in look.problem("port_in_use")["what"]
@@ -361,6 +369,11 @@ class TestModels:
         assert look.problem("port_twice")["model"] == "a, b"
         look.models = [model(address="10.0.0.1"), model("b", address="10.0.0.2")]
         look.nothing()
+
+    @pytest.mark.parametrize("keys", [{"port": 18000}, {"gateway_port": 9001, "second_port": 8000, "port": 8001}])
+    def test_the_same_second_port(self, look, keys):
+        look.models = [model(gateway_port=9000), model("b", **keys)]
+        assert look.problem("port_twice")["model"] == "a, b"
 
     @pytest.mark.parametrize("name", ["", "..", "../x", "a b", "a/b", "-a", "a\n", "ä", "$(id)", "{{ x }}"])
     def test_a_name_that_no_container_can_have(self, look, name):

@@ -174,6 +174,7 @@ def test_a_release():
         "port": 8000,
         "served_name": "s",
         "settings": {"env": {}, "shm_size": None, "user": None, "mounts": []},
+        "missing_mounts": [],
     }
 
 
@@ -299,3 +300,15 @@ def test_any_output_is_read(text):
     assert isinstance(_host_docker.releases(result), list)
     assert isinstance(_host_docker.images(result, {"x": None}), dict)
     assert _host_docker.engine(result)["reachable"] in (True, False)
+
+
+def test_what_a_container_mounts_and_the_host_does_not_have(tmp_path):
+    (tmp_path / "there").mkdir()
+    mounts = [
+        {"Type": "bind", "Source": str(tmp_path / name), "Destination": "/model", "RW": False}
+        for name in ("there", "gone")
+    ]
+    one = container(release="1a2b3c4d")
+    one["Mounts"] = [*mounts, {"Type": "volume", "Source": "/nowhere", "Destination": "/x", "RW": True}]
+    (found,) = releases(one)
+    assert found["missing_mounts"] == [str(tmp_path / "gone")]

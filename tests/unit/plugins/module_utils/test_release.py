@@ -34,6 +34,9 @@ MODEL = {
     "unchecked_env": {},
     "memory_share": None,
     "contract": "auto",
+    "gateway_port": None,
+    "second_port": None,
+    "strategy": "auto",
     "verify": [],
 }
 
@@ -104,7 +107,7 @@ def test_the_container_gets_the_contract_s_variables_and_mounts():
         "/var/lib/nim/capitals/cache:/opt/nim/.cache:rw",
     ]
     assert one["user"] == "1000:0"
-    assert one["port"] == "0.0.0.0:8000:8000"
+    assert one["published"] == "0.0.0.0:8000:8000"
 
 
 @pytest.mark.parametrize("value", [True, None, ["a"], {"a": 1}])
