@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from ansible_collections.llmops.nim.plugins.module_utils import _checkpoint_facts
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
+from ansible_collections.llmops.nim.plugins.module_utils._safetensors import is_whole
 
 
 def misfits(facts, index, by_shard):
@@ -113,7 +114,7 @@ def _tokens_without_rows(documents, facts):
     for name in ("config.json", "generation_config.json"):
         ends = documents.get(name, {}).get("eos_token_id")
         for end in ends if isinstance(ends, list) else [ends]:
-            if type(end) is int:
+            if is_whole(end):
                 tokens.setdefault(end, f"eos_token_id of {name}")
     beyond = [f"{number} {tokens[number]}".strip() for number in sorted(tokens) if rows and number >= rows]
     if not beyond:
@@ -132,7 +133,7 @@ def _total_size(documents, files, shards, tensors):
     """Whether the index gives another size than its shards have."""
     metadata = documents.get("model.safetensors.index.json", {}).get("metadata")
     said = metadata.get("total_size") if isinstance(metadata, dict) else None
-    if type(said) is not int or not shards or not all(path in files for path in shards):
+    if not is_whole(said) or not shards or not all(path in files for path in shards):
         return []
     if tensors is None:  # without the headers, the files are an upper bound
         there = sum(files[path] for path in shards)

@@ -8,6 +8,8 @@ Private to the collection: breaking changes at any time.
 
 from __future__ import annotations
 
+from ansible_collections.llmops.nim.plugins.module_utils._safetensors import is_whole
+
 # All facts of a checkpoint; one that its files do not tell is None.
 KEYS = (
     "architecture", "model_type", "dtype", "precision", "quantization", "parameters", "max_position_embeddings",
@@ -102,7 +104,7 @@ class Settings:
     def count(self, name):
         """A positive whole number, or None."""
         value = self.said(name)
-        return value if type(value) is int and value > 0 else None
+        return value if is_whole(value) and value > 0 else None
 
     def text(self, name):
         """A str, or None."""

@@ -140,6 +140,7 @@ class HubFiles:
     def _follow(self, url, limit, headers):
         """As _get(), once, and wherever the redirects lead."""
         for _hop in range(_REDIRECTS + 1):
+            onward = url
             request = urllib.request.Request(url, headers={"Accept-Encoding": "identity", **headers})
             if self._token and _origin(url) == _origin(self._base):
                 request.add_unredirected_header("Authorization", f"Bearer {self._token}")

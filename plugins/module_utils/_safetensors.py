@@ -104,7 +104,12 @@ def _tensor(path, name, entry):
 
 def _counts(value):
     """Whether value is a list of whole numbers that are not negative."""
-    return isinstance(value, list) and all(type(number) is int and number >= 0 for number in value)
+    return isinstance(value, list) and all(is_whole(number) and number >= 0 for number in value)
+
+
+def is_whole(value):
+    """Whether a value of JSON is a whole number; true and false are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _check_places(path, room, header):
