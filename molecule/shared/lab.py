@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -15,6 +16,8 @@ INVENTORY = "inventories/lab"
 SSH_CONFIG = ROOT / ".lab" / "keys" / "ssh_config"
 IMAGE = "nvcr.lab/nim/meta/llama-3.2-1b-instruct:1.8.4"
 KEY, TOKEN = "nvapi-lab-0123456789abcdef", "hf_lab_reader"
+# What the clients of a gateway send, where it asks for one.
+API_KEY = "lab-gateway-0123456789abcdef"
 
 # What a refusal must leave as it was: containers, images, models' directories, snapshots, keys, login. Not the clones
 # and objects of the weights: what has been fetched and proven there is kept, for the run that resumes.
@@ -47,8 +50,8 @@ def model(**changes):
     return one
 
 
-def playbook(name, *options, limit=None, inventories=(INVENTORY,), **variables):
-    """Runs a playbook of the collection on the lab; the finished process, stdout and stderr in stdout."""
+def begin(name, *options, limit=None, inventories=(INVENTORY,), environment=None, **variables):
+    """Starts a playbook of the collection on the lab; a process with stdout and stderr in stdout, read line by line."""
     ansible_playbook = str(Path(sys.executable).with_name("ansible-playbook"))
     command = [ansible_playbook, f"playbooks/{name}.yml", *options]
     for inventory in inventories:
@@ -58,15 +61,46 @@ def playbook(name, *options, limit=None, inventories=(INVENTORY,), **variables):
     if variables:
         command += ["-e", json.dumps(variables)]
     plain = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
-    return subprocess.run(
+    return subprocess.Popen(
         command,
         cwd=ROOT,
-        env=dict(os.environ, **plain),
+        env=dict(os.environ, **plain, **(environment or {})),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        check=False,
     )
+
+
+def playbook(name, *options, **more):
+    """Runs a playbook as begin() starts it; the finished process."""
+    process = begin(name, *options, **more)
+    output, _nothing = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, output)
+
+
+def read_until(process, words, times=1):
+    """Reads on until a line of a playbook's output has the words for the given time; all that was read."""
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        times -= words in line
+        if not times:
+            return "".join(lines)
+    raise AssertionError(f"{words!r} never came:\n{''.join(lines)}")
+
+
+def kill(process):
+    """What the loss of the control node is to a playbook: SIGKILL for it and all that it has started, at once."""
+    doomed = [process.pid]
+    for parent in doomed:  # which grows meanwhile; what is stopped starts nothing more
+        with suppress(ProcessLookupError):
+            os.kill(parent, signal.SIGSTOP)
+        children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True)
+        doomed += map(int, children.stdout.split())
+    for one in doomed:
+        with suppress(ProcessLookupError):
+            os.kill(one, signal.SIGKILL)
+    process.communicate()
 
 
 def recap(output):

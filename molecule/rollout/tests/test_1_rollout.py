@@ -1,0 +1,87 @@
+"""New weights on the whole fleet and back again: nobody notices but for what the answers say."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+
+import fleet
+import pytest
+
+from lab import API_KEY, recap, run
+
+# What moving no bytes and building no engine leaves as it is.
+BYTES = r"""
+docker images --no-trunc --quiet | sort
+find /var/lib/nim/weights /var/lib/nim/capitals/cache -type f -printf '%p %s %T@\n' | sort
+"""
+
+
+@pytest.fixture(scope="module")
+def v1():
+    return fleet.bring_to("v1")
+
+
+@pytest.fixture(scope="module")
+def v2(v1):
+    """The fleet on v2, v1 being the release before."""
+    return fleet.current()
+
+
+def outcomes(output):
+    """The last table of a run: {host: what became of it}."""
+    table = output.partition("TASK [Say who serves what]")[2].partition("TASK [")[0]
+    return {words[0]: " ".join(words[3:]) for words in map(str.split, table.splitlines()) if len(words) > 3}
+
+
+def test_new_weights_in_three_ways_and_with_keys_from_now_on(v1, load):
+    assert set(load.next()) == {"v1"}
+    done = fleet.deploy("v2", nim_serial=[1, 10], gateway_api_keys=[API_KEY])
+    assert done.returncode == 0, done.stdout
+    assert set(load.next()) == {"v2"}
+    found = outcomes(done.stdout)
+    assert {host: found[host] for host in fleet.HOSTS} == {
+        host: f"activated, {strategy}" for host, strategy in fleet.STRATEGIES.items()
+    }
+    seen = fleet.look_at_all()
+    assert {host: one.previous for host, one in seen.items()} == v1
+
+
+def test_without_a_key_nobody_comes_in(v2):
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{fleet.GATEWAY}/models")
+    assert refused.value.code == 401
+    request = urllib.request.Request(f"{fleet.GATEWAY}/models", headers={"Authorization": f"Bearer {API_KEY}"})
+    assert json.load(urllib.request.urlopen(request))["data"][0]["id"] == "capitals"
+
+
+def test_the_ledgers_and_what_runs_agree(v2):
+    found = fleet.playbook("status", nim_output="json")
+    assert found.returncode == 0, found.stdout
+    assert "DRIFT" not in found.stdout
+    assert '"drift": []' in found.stdout
+    told = fleet.playbook("history").stdout
+    assert all(strategy in told for strategy in fleet.STRATEGIES.values()), told
+
+
+def test_the_whole_fleet_goes_back_moving_no_bytes(v1, v2, load):
+    before = {host: run(host, BYTES) for host in fleet.HOSTS}
+    done = fleet.playbook("rollback", nim_serial=[1, 10], gateway_api_keys=[API_KEY])
+    assert done.returncode == 0, done.stdout
+    assert set(load.next()) == {"v1"}
+    assert fleet.current() == v1
+    assert {host: run(host, BYTES) for host in fleet.HOSTS} == before
+
+
+def test_one_server_goes_to_a_release_by_its_id(v1, v2, load):
+    done = fleet.playbook("rollback", limit="gpu1", nim_release=v2["gpu1"], gateway_api_keys=[API_KEY])
+    assert done.returncode == 0, done.stdout
+    assert fleet.current() == dict(v1, gpu1=v2["gpu1"])
+    assert set(load.next()) == {"v1", "v2"}
+
+
+def test_a_second_run_changes_nothing(v1, v2):
+    done = fleet.deploy("v2", limit="gpu1", gateway_api_keys=[API_KEY])
+    assert done.returncode == 0, done.stdout
+    assert recap(done.stdout)["gpu1"]["changed"] == 0, done.stdout

@@ -1,0 +1,73 @@
+"""A server that reboots or cannot be reached, before and in the middle of a rollout."""
+
+from __future__ import annotations
+
+import subprocess
+from contextlib import contextmanager
+
+import fleet
+import pytest
+
+import lab
+
+ADDRESSES = {"gpu1": "10.83.0.11", "gpu2": "10.83.0.12", "gpu3": "10.83.0.13"}
+NEXT_BATCH = "PLAY [Activate, on the first host before the others]"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def v1():
+    return fleet.bring_to("v1")
+
+
+@pytest.fixture
+def impatient(tmp_path):
+    """An ssh of its own that notices within seconds when a server is gone."""
+    keep = "-o ControlMaster=auto -o ControlPersist=60 -o ServerAliveInterval=1 -o ServerAliveCountMax=3"
+    return {"ANSIBLE_SSH_ARGS": keep, "ANSIBLE_SSH_CONTROL_PATH_DIR": str(tmp_path), "ANSIBLE_TIMEOUT": "5"}
+
+
+def docker(*words):
+    subprocess.run(["docker", *words], check=True, capture_output=True)
+
+
+@contextmanager
+def unplugged(host):
+    docker("network", "disconnect", "nim-lab", f"nim-lab-{host}")
+    try:
+        yield
+    finally:
+        docker("network", "connect", "--ip", ADDRESSES[host], "nim-lab", f"nim-lab-{host}")
+
+
+def test_nothing_begins_while_a_server_cannot_be_reached(v1, impatient, load_with_losses):
+    with unplugged("gpu2"):
+        done = fleet.begin("deploy", "v2", environment=impatient)
+        output = done.communicate()[0]
+        assert done.returncode != 0, output
+        assert lab.recap(output)["gpu2"]["unreachable"] == 1, output
+    assert fleet.current() == v1
+    assert set(load_with_losses.next()) == {"v1"}
+
+
+def test_all_go_back_when_a_server_vanishes_in_the_middle(v1, impatient, load_with_losses):
+    running = fleet.begin("deploy", "v2", environment=impatient)
+    output = lab.read_until(running, "Watch it", times=2)
+    with unplugged("gpu2"):
+        output += running.communicate()[0]
+        assert running.returncode != 0, output
+        rest = ("gpu1", "gpu3")
+        assert fleet.current(rest) == {host: v1[host] for host in rest}, output
+        assert "gpu3  capitals" in output
+        assert "not touched" in output, output
+    assert fleet.bring_to("v1") == v1
+    assert set(load_with_losses.next()) == {"v1"}
+
+
+def test_a_server_that_reboots_comes_back_with_its_new_release(v1, load_with_losses):
+    running = fleet.begin("deploy", "v2")
+    output = lab.read_until(running, NEXT_BATCH, times=2)
+    docker("restart", "nim-lab-gpu1")
+    output += running.communicate()[0]
+    after = fleet.bring_to("v2")
+    assert all(after[host] != v1[host] for host in fleet.HOSTS)
+    assert set(load_with_losses.next()) == {"v2"}
