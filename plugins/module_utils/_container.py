@@ -35,6 +35,14 @@ class Container:
         found = json.loads(out)[0]
         return dict(found["State"], RestartCount=found.get("RestartCount", 0))
 
+    def last_exit(self):
+        """The status (str) with which it ended last, also where Docker has started it again since; C(unknown) if it
+        did not end within the last hour."""
+        told = ["--since", "1h", "--until", "0s", "--filter", f"container={self.name}", "--filter", "event=die"]
+        form = '{{index .Actor.Attributes "exitCode"}}'
+        _rc, out, _err = self.run([self.docker, "events", *told, "--format", form])
+        return (out.split() or ["unknown"])[-1]
+
     def log(self, lines):
         """The last lines (how many: int) of its log, stdout and stderr in one, a list of str."""
         _rc, out, err = self.run([self.docker, "logs", "--tail", str(lines), self.name])

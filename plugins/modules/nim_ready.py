@@ -97,6 +97,9 @@ def wait(params, container, progress, begin):
         now = time.monotonic()
         state = container.state()
         never = verdict(state, restarts)
+        if never and state["Status"] == "running":
+            # Started again already, it has forgotten how it ended.
+            never = verdict(dict(state, ExitCode=container.last_exit()), restarts)
         if never:
             raise Problem(
                 f"Container {container.name} did not become ready: {never}",

@@ -135,7 +135,8 @@ class DockerStub:
             f"inspect) echo >> {folder}/inspections\n"
             f'  [ "$(wc -l < {folder}/inspections)" = "$(cat {folder}/when)" ] && mv {folder}/then {folder}/state\n'
             f'  cat {folder}/state 2>/dev/null || {{ echo "Error: No such container: $3" >&2; exit 1; }} ;;\n'
-            f'logs) tail -n "$3" {folder}/log >&2 ;;\nesac\n',
+            f'logs) tail -n "$3" {folder}/log >&2 ;;\n'
+            f"events) cat {folder}/ends 2>/dev/null ;;\nesac\n",
             encoding="utf-8",
         )
         (folder / "docker").chmod(0o755)
@@ -147,9 +148,13 @@ class DockerStub:
         self.state.update(state)
         self._write("new", self.state, restarts).replace(self._folder / "state")
 
-    def after_inspections(self, number, **state):
-        """Changes keys of C(.State) when docker is asked for it the number-th time (int)."""
-        self._write("then", dict(self.state, **state), 0)
+    def ended(self, *statuses):
+        """With which statuses (int) the container has ended so far."""
+        (self._folder / "ends").write_text("".join(f"{status}\n" for status in statuses), encoding="utf-8")
+
+    def after_inspections(self, number, restarts=0, **state):
+        """As set(), when docker is asked for the state the number-th time (int)."""
+        self._write("then", dict(self.state, **state), restarts)
         (self._folder / "when").write_text(str(number), encoding="utf-8")
 
     def _write(self, name, state, restarts):

@@ -84,3 +84,14 @@ def test_no_container(docker, run):
 def test_check_mode_does_not_wait(nim, run):
     assert run(_ansible_check_mode=True)["log"] == []
     assert nim.requests == []
+
+
+@pytest.mark.parametrize(("statuses", "said"), [((1, 137), "exit status 137"), ((), "exit status unknown")])
+def test_how_it_ended_is_told_though_docker_has_started_it_again(nim, docker, run, statuses, said):
+    nim.ready = 503
+    docker.ended(*statuses)
+    # Running again, it says 0.
+    docker.after_inspections(2, restarts=1, ExitCode=0)
+    result = run()
+    assert result["problem"]["code"] == "container_ended"
+    assert said in result["problem"]["what"]
