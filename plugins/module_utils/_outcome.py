@@ -18,7 +18,7 @@ def rows(host, variables):
     """The rows (list of list of str) of a host.
 
     variables: what the run left there: C(nim_plan), C(nim_container_releases), C(nim_container_moved) and
-    C(nim_container_failed), the latter three if they are there.
+    C(nim_container_failed), C(nim_container_gone) and C(nim_container_stranded), all but the first if they are there.
     """
     staged = {item["model"]["name"]: item for item in variables.get("nim_container_releases") or []}
     moved = {item["model"]["name"]: item for item in variables.get("nim_container_moved") or []}
@@ -27,12 +27,12 @@ def rows(host, variables):
         # They go one after the other, and none after one that failed.
         failed = next((name for name in staged if name not in moved), None)
     return [
-        [host, item["model"]["name"], *_cells(staged.get(item["model"]["name"], item), moved, failed)]
+        [host, item["model"]["name"], *_cells(staged.get(item["model"]["name"], item), moved, failed, variables)]
         for item in variables.get("nim_plan") or []
     ]
 
 
-def _cells(item, moved, failed):
+def _cells(item, moved, failed, variables):
     name = item["model"]["name"]
     if item["action"] == "none":
         return [item["release"]["container"], "in sync"]
@@ -40,7 +40,13 @@ def _cells(item, moved, failed):
         last = moved[name]
         return [last["release"]["container"], f"{_WORDS[last['event']]}, {last['swap']['strategy']}"]
     before = item["predecessor"]["container"] if item["predecessor"] else "nothing"
-    return [before, "failed, and taken back" if name == failed else "not touched"]
+    if name != failed:
+        return [before, "not touched"]
+    if variables.get("nim_container_gone"):
+        return ["unknown", "cannot be reached any more"]
+    if variables.get("nim_container_stranded"):
+        return ["nothing", "failed, and its predecessor does not serve"]
+    return [before, "failed, and taken back"]
 
 
 def outcome(hosts):

@@ -55,7 +55,7 @@ def test_all_go_back_when_the_second_host_s_release_dies(v1, load_with_losses):
 
 
 def test_those_that_were_moved_stay_if_that_is_wished(v1, load_with_losses):
-    done = fleet.deploy("v2", nim_on_failure="halt", **DIES_ON_GPU2)
+    done = fleet.deploy("v2", limit="gpu1,gpu2", nim_on_failure="halt", **DIES_ON_GPU2)
     assert done.returncode != 0, done.stdout
     assert "activated, side_by_side" in done.stdout, done.stdout
     assert set(load_with_losses.next()) == {"v1", "v2"}

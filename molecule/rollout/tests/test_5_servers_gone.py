@@ -58,6 +58,7 @@ def test_all_go_back_when_a_server_vanishes_in_the_middle(v1, impatient, load_wi
         rest = ("gpu1", "gpu3")
         assert fleet.current(rest) == {host: v1[host] for host in rest}, output
         assert "gpu3  capitals" in output
+        assert "gpu2 cannot be reached any more" in output, output
         assert "not touched" in output, output
     assert fleet.bring_to("v1") == v1
     assert set(load_with_losses.next()) == {"v1"}

@@ -61,6 +61,18 @@ def test_of_several_models_the_first_that_was_not_moved_failed_and_no_further_on
     ]
 
 
+@pytest.mark.parametrize(
+    ("fact", "row"),
+    [
+        ("nim_container_gone", ["unknown", "cannot be reached any more"]),
+        ("nim_container_stranded", ["nothing", "failed, and its predecessor does not serve"]),
+    ],
+)
+def test_nobody_is_said_to_serve_who_may_not(fact, row):
+    variables = {"nim_plan": [NEW], "nim_container_releases": [NEW], "nim_container_failed": "it ended", fact: True}
+    assert _outcome.rows("gpu1", variables) == [["gpu1", "capitals", *row]]
+
+
 def test_what_was_moved_before_the_failure_goes_back():
     plan = [item("a"), item("c")]
     found = rows(plan, [plan[0], back(plan[0])], "it ended")
