@@ -77,6 +77,8 @@ def _memory(memory):
             f"GPU {gpu['index']} ({gpu['name']}): {_mib(gpu['used_mib'])} of {_mib(gpu['total_mib'])} MiB in use, "
             f"{gpu['own_mib']} by this model; afterwards {_mib(gpu['after_mib'])} (share {memory['share']:g}); {needs}"
         )
+    if any(gpu["own_mib"] for gpu in memory["gpus"]):
+        yield f"beside the running release: {memory['crowd'] or 'it fits'}"
 
 
 def _mib(number):

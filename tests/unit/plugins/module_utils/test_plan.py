@@ -420,8 +420,10 @@ class TestMemory:
         (item,) = plan([one], [old], gpu=dict(GPU, memory_used_mib=20000), run=rollout(1))
         assert "memory_share: 0.18 would do" in item["memory"]["crowd"]
         assert item["memory"]["crowd"] in item["swap"]["why"]
+        assert f"beside the running release: {item['memory']['crowd']}" in _plan_text.told(item)["text"]
         (item,) = plan([dict(one, memory_share=0.5)], [old], gpu=dict(GPU, memory_used_mib=20000), run=rollout(1))
         assert item["memory"]["crowd"] is None
+        assert "beside the running release: it fits" in _plan_text.told(item)["text"]
 
 
 class TestRefusals:
