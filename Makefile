@@ -74,6 +74,7 @@ test: check sanity molecule clean_lab
 
 bench: lab
 	python tests/bench/run.py
+	python tests/bench/rollout.py
 
 # What is in Docker can only be removed while an engine answers.
 clean_lab:
