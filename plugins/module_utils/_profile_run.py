@@ -19,6 +19,7 @@ _GPU = re.compile(r"\d{1,4}|(?:GPU|MIG)-[0-9A-Za-z/-]+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET_NAME = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)$", re.IGNORECASE)
 _SECRET_TEXT = re.compile(r"\b(?:nvapi-[\w-]{8,}|hf_\w{8,})|(?<=://)[^\s/@:]+:[^\s/@]+(?=@)")
+_HEADING = "MODEL PROFILES"
 # The docker command reads these itself, so the container's values must not stand in its environment. None is secret.
 _CLIENTS_OWN = ("HOME", "PATH", "SSL_CERT_DIR", "SSL_CERT_FILE")
 
@@ -191,23 +192,29 @@ def known_failure(output, image, evidence):
 
 
 def run(command, environ, timeout):
-    """(exit status, or None where it took longer than timeout seconds; stdout and stderr in the order written)."""
+    """(exit status, or None where it took longer than timeout seconds; all that was written, stdout and stderr).
+
+    Read apart, since one pipe for both would break a line of the one by a line of the other. The listing, and where
+    there is none what stderr says, comes last.
+    """
     with subprocess.Popen(
         command,
         env=environ,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.PIPE,
         start_new_session=True,
     ) as process:
         try:
-            output, _none = process.communicate(timeout=timeout)
+            streams = process.communicate(timeout=timeout)
             rc = process.returncode
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            output, _none = process.communicate()
+            streams = process.communicate()
             rc = None
-    return rc, output.decode("utf-8", "replace")
+    texts = [stream.decode("utf-8", "replace") for stream in streams]
+    texts.sort(key=lambda text: _HEADING in text)
+    return rc, "\n".join(texts)
 
 
 def run_problem(rc, output, image):

@@ -158,3 +158,23 @@ def test_evidence_is_the_last_lines():
     problem = docker_run.run_problem(1, "\n".join(f"line {number}" for number in range(100)), "x")
     assert "line 99" in problem.evidence
     assert "line 84\n" not in problem.evidence
+
+
+@pytest.mark.parametrize(
+    ("script", "output"),
+    [
+        ("echo MODEL PROFILES; printf '  - 0a'; echo INFO >&2; echo '1b (x)'", "INFO\n\nMODEL PROFILES\n  - 0a1b (x)\n"),
+        ("printf MODEL >&2; echo banner; echo ' PROFILES' >&2", "banner\n\nMODEL PROFILES\n"),
+        ("echo broken >&2; echo banner; exit 3", "banner\n\nbroken\n"),
+    ],
+    ids=["listing on stdout", "listing on stderr", "no listing"],
+)
+def test_neither_stream_breaks_a_line_of_the_other_and_the_one_that_tells_comes_last(script, output):
+    rc, found = docker_run.run(["sh", "-c", script], {"PATH": "/usr/bin:/bin"}, 60)
+    assert (rc, found) == (3 if "exit 3" in script else 0, output)
+
+
+def test_what_takes_too_long_is_killed_with_all_that_it_started():
+    rc, found = docker_run.run(["sh", "-c", "echo begun; sleep 600 & wait"], {"PATH": "/usr/bin:/bin"}, 1)
+    assert rc is None
+    assert "begun" in found
