@@ -155,29 +155,30 @@ def main():
 
     moves = [lambda: check(fleet.deploy("v2")), lambda: check(fleet.deploy("v1"))]
     ours, our_seconds = under_load(moves, enough)
+    row("requests lost, ours", lost(ours), f"of {len(ours)}, in {len(our_seconds)} rollouts of three servers")
     seen = fleet.look("gpu1")
     image = lab.run("gpu1", "docker inspect --format '{{.Config.Image}}' nim-capitals-" + seen.current).strip()
     peers, peer_seconds = measure_peer((seen.commit, seen.previous_commit), image)
+    row("requests lost, idiomatic role", lost(peers), f"of {len(peers)}, in {len(peer_seconds)} rollouts")
+    ratio = statistics.median(our_seconds) / statistics.median(peer_seconds)
+    row("time of a rollout, ours / idiomatic", f"{ratio:.1f}", spread(our_seconds) + " / " + spread(peer_seconds))
+
     direct_gap, gateway_gap, start = measure_swap()
+    beyond("in place, no answer", direct_gap, start)
+    beyond("in place, out at the gateway", gateway_gap, start)
     check(fleet.playbook("rollback", limit="gpu2"))
     back, back_start, altered = measure_rollback()
+    beyond("rollback, a host", back, back_start)
+    row("rollback, hosts with other bytes", altered, f"of {len(fleet.HOSTS)}")
+
     port = lab.run("gpu1", "docker port nim-capitals-" + fleet.look("gpu1").current).split(":")[-1].strip()
     times = {"direct": latency(f"http://10.83.0.11:{port}/v1"), "gateway": latency(fleet.GATEWAY)}
-
-    row("requests lost, ours", lost(ours), f"of {len(ours)}, in {len(our_seconds)} rollouts of three servers")
-    row("requests lost, idiomatic role", lost(peers), f"of {len(peers)}, in {len(peer_seconds)} rollouts")
     for share in (0.5, 0.99):
         ways = {way: percentile(found, share) for way, found in times.items()}
         more = ways["gateway"] - ways["direct"]
         row(
             f"gateway / direct, p{share * 100:.0f}", f"{ways['gateway'] / ways['direct']:.2f}", f"{more * 1000:+.1f} ms"
         )
-    ratio = statistics.median(our_seconds) / statistics.median(peer_seconds)
-    row("time of a rollout, ours / idiomatic", f"{ratio:.1f}", spread(our_seconds) + " / " + spread(peer_seconds))
-    beyond("in place, no answer", direct_gap, start)
-    beyond("in place, out at the gateway", gateway_gap, start)
-    beyond("rollback, a host", back, back_start)
-    row("rollback, hosts with other bytes", altered, f"of {len(fleet.HOSTS)}")
 
 
 if __name__ == "__main__":
