@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from ansible_collections.llmops.nim.plugins.module_utils import _refs
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
+from ansible_collections.llmops.nim.plugins.module_utils._signatures_hub import HUB as SIGNATURES
 
 HUB = "https://huggingface.co"
 COMMIT = re.compile(r"[0-9a-fA-F]{40}\Z")
@@ -36,83 +37,7 @@ _UNWANTED = re.compile(
     r"|SSH_ASKPASS\Z"
 )
 _LOOPBACK = re.compile(r"(localhost|127(\.\d+){3}|::1)\Z")
-_READ_HELP = "A fine-grained token needs read access to gated repositories."
 
-# The hub wants a login: without a token it says so of gated and of unknown repositories alike.
-_LOGIN = (
-    r"could not read Username|terminal prompts disabled|credentials for .* not found|Authentication (required|failed)"
-    r"|error: 401|HTTP 401|Invalid (username or password|credentials)"
-)
-# (code, what the program said, what is wrong, what to do); the first that fits counts.
-# Texts of git 2.39 with GnuTLS or OpenSSL, and of git-lfs 3.3.
-_REFUSALS = (
-    (
-        "hub_unreachable",
-        r"resolve proxy|from proxy|proxyconnect|response 407|Proxy Authentication Required",
-        "The proxy on the way to {endpoint} does not let the connection through.",
-        "Correct https_proxy, no_proxy or git's http.proxy on this host.",
-    ),
-    (
-        "hub_unreachable",
-        r"Could not resolve host|no such host|Temporary failure in name resolution|Name or service not known",
-        "The hub's name cannot be resolved: {endpoint}.",
-        "Correct the endpoint, or this host's DNS; behind a proxy set https_proxy.",
-    ),
-    (
-        "hub_tls",
-        r"SSL certificate|certificate verif|gnutls_handshake|SSL_connect|SSL:|TLS packet|tls: |x509: "
-        r"|server gave HTTP response",
-        "There is no trustworthy TLS connection to {endpoint}.",
-        "Put the certificate authority of the hub, or of an intercepting proxy, into this host's trust store.",
-    ),
-    (
-        "hub_unreachable",
-        r"Failed to connect|Couldn't connect|onnection refused|timed out|No route to host"
-        r"|etwork is unreachable|i/o timeout|too slow|onnection reset|unexpected disconnect"
-        r"|hung up|EOF|broken pipe"
-        r"|onnection was (aborted|closed)|Empty reply|RPC failed|stream error",
-        "The hub cannot be reached, or the connection broke: {endpoint}.",
-        "Check the address and firewall, then run again: what has arrived is kept.",
-    ),
-    (
-        "repo_unknown_or_gated",
-        _LOGIN,
-        "{repo} does not exist on {endpoint}, or it is gated or private and no token was given.",
-        "Check the spelling; for a gated or private repository give a token with access. " + _READ_HELP,
-    ),
-    (
-        "token_invalid",
-        _LOGIN,
-        "{endpoint} does not accept the token.",
-        "Make a new token (it may be mistyped, expired or revoked). "
-        "Whether {repo} exists shows only once the token is valid.",
-    ),
-    (
-        "no_access",
-        r"error: 403|Authorization error|HTTP 403",
-        "The token is valid but has no access to {repo}.",
-        "Accept the terms at {url} with the token's account and wait for approval if needed. " + _READ_HELP,
-    ),
-    (
-        "revision_unknown",
-        r"not our ref|couldn't find remote ref|unadvertised object",
-        "{repo} has no commit {revision}.",
-        "Give a branch, a tag or a full commit of {url}.",
-    ),
-    (
-        "hub_busy",
-        r"error: 429|HTTP 429|Rate limit|Too Many Requests",
-        "{endpoint} limits the rate.",
-        "Wait some minutes; run again.",
-    ),
-    (
-        "repo_unknown",
-        r"repository '.*' not found|error: 404|Repository not found|Repository or object not found",
-        "{repo} does not exist on {endpoint}, or the token may not see it.",
-        "Check the spelling, and that the token's account may read it.",
-    ),
-    ("hub_error", r"error: 5\d\d|HTTP 5\d\d|Server error", "{endpoint} has an error of its own.", "Run again later."),
-)
 # Conditions that may pass by themselves.
 PASSING = ("hub_unreachable", "hub_busy", "hub_error")
 
@@ -196,9 +121,9 @@ def explain(text, endpoint, repo, revision, token=None):
     """The Problem that git's or git-lfs' words (text) on a failed request stand for."""
     words = {"endpoint": endpoint, "repo": repo, "revision": revision, "url": url(endpoint, repo)}
     evidence = redact(text, token)
-    for code, pattern, what, remedy in _REFUSALS:
-        if code != ("repo_unknown_or_gated" if token else "token_invalid") and re.search(pattern, text):
-            return Problem(what.format(**words), evidence, remedy.format(**words), code)
+    for one in SIGNATURES:
+        if one.code != ("repo_unknown_or_gated" if token else "token_invalid") and re.search(one.pattern, text):
+            return Problem(one.cause.format(**words), evidence, one.remedy.format(**words), one.code)
     return Problem(f"git could not read {words['url']}.", evidence, "Act on git's own words.", "hub_error_unknown")
 
 

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 from ansible_collections.llmops.nim.plugins.module_utils import _hub
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
+from ansible_collections.llmops.nim.plugins.module_utils._signatures_hub import NO_CONTENT, OTHER_BYTES
 
 # A blob of this size or more is no pointer, to git-lfs as to us.
 POINTER_LIMIT = 1024
@@ -151,7 +152,7 @@ def _names(directory):
 
 def mismatched(text):
     """The oids (set) of which git-lfs says (text, its stderr) that the hub sent other bytes."""
-    return set(re.findall(r"xpected OID ([0-9a-f]{64}), got", text))
+    return set(re.findall(OTHER_BYTES, text))
 
 
 def corrupt(oids, paths, evidence):
@@ -173,7 +174,7 @@ def explain(text, paths, endpoint, repo, commit, token=None):
     wrong = mismatched(text)
     if wrong:
         return corrupt(wrong, paths, _hub.redact(text, token))
-    gone = set(re.findall(r"\[([0-9a-f]{64})\].*(?:does not exist|\[404\]|\[410\])", text))
+    gone = set(re.findall(NO_CONTENT, text))
     if gone:
         return Problem(
             "The hub does not have the content of " + _named(gone, paths) + ".",

@@ -13,79 +13,16 @@ import re
 import signal
 import subprocess
 
+from ansible_collections.llmops.nim.plugins.module_utils._failures import explain
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
+from ansible_collections.llmops.nim.plugins.module_utils._secrets import masked
 
 _GPU = re.compile(r"\d{1,4}|(?:GPU|MIG)-[0-9A-Za-z/-]+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET_NAME = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)$", re.IGNORECASE)
-_SECRET_TEXT = re.compile(r"\b(?:nvapi-[\w-]{8,}|hf_\w{8,})|(?<=://)[^\s/@:]+:[^\s/@]+(?=@)")
 _HEADING = "MODEL PROFILES"
 # The docker command reads these itself, so the container's values must not stand in its environment. None is secret.
 _CLIENTS_OWN = ("HOME", "PATH", "SSL_CERT_DIR", "SSL_CERT_FILE")
-
-# What docker or the container runtime says, what it means, what to do. As in published logs of NIM users.
-_FAILURES = (
-    (
-        r"No such image|Unable to find image",
-        "the image is not on this host",
-        "Pull it first: docker pull IMAGE",
-        "image_missing",
-    ),
-    (
-        r"could not select device driver",
-        "Docker cannot hand out GPUs",
-        "Install the NVIDIA Container Toolkit, run nvidia-ctk runtime configure --runtime=docker, restart Docker.",
-        "toolkit_missing",
-    ),
-    (
-        r"unknown device|nvidia-container-cli: device error|no such device",
-        "one of the GPUs is not on this host",
-        "See nvidia-smi -L for those that are.",
-        "gpu_unknown",
-    ),
-    (
-        r"unsatisfied condition: cuda",
-        "the NVIDIA driver is too old for the image",
-        "Install a newer driver, or take an older image.",
-        "driver_too_old",
-    ),
-    (
-        r"driver not loaded|libnvidia-ml\.so",
-        "the NVIDIA driver is not loaded or not whole",
-        "Install or load the driver (nvidia-smi must work on the host), or reboot.",
-        "driver_not_loaded",
-    ),
-    (
-        r"permission denied while trying to connect|Cannot connect to the Docker daemon|Is the docker daemon running",
-        "Docker does not answer",
-        "Start Docker, and run the task with become: true.",
-        "docker_unreachable",
-    ),
-    (
-        r"executable file not found|list-model-profiles: (?:command )?not found",
-        "the image does not know list-model-profiles",
-        "Check that the image is a NIM for LLMs.",
-        "not_a_nim",
-    ),
-    (
-        r"I/O error Permission denied|Permission denied \(os error 13\)",
-        "the container's user may not write to the NIM cache",
-        "Give the cache directory to the user that the container runs as.",
-        "cache_not_writable",
-    ),
-    (
-        r"Authentication Error|HTTP status client error \(40[13]|api\.ngc\.nvidia\.com.*\b40[13]\b",
-        "NGC refuses the key",
-        "Check NGC_API_KEY in the env file: it must be valid and its organisation entitled to the model.",
-        "ngc_key_refused",
-    ),
-    (
-        r"error sending request for url",
-        "the container does not reach NGC",
-        "Check the network, proxy and certificates of the host.",
-        "ngc_unreachable",
-    ),
-)
 
 
 def listing_command(docker, name, image, gpus, user=None, env=(), env_file=None, volumes=(), shm_size=None):
@@ -174,7 +111,7 @@ def without_secrets(text, secrets):
     """The text (str) with the secrets (set of str), and what looks like a key of NGC or of the hub, masked."""
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "********")
-    return _SECRET_TEXT.sub("********", text)
+    return masked(text)
 
 
 def last_lines(text, most=15):
@@ -184,11 +121,12 @@ def last_lines(text, most=15):
 
 def known_failure(output, image, evidence):
     """The Problem that the output (str) of a listing tells by a known message, or None."""
-    for pattern, what, remedy, code in _FAILURES:
-        if re.search(pattern, output, re.IGNORECASE):
-            what = f"The profiles of {image} cannot be listed: {what}."
-            return Problem(what, evidence, remedy.replace("IMAGE", image), code)
-    return None
+    causes = explain(output)
+    if not causes:
+        return None
+    first = causes[0].problem
+    what = f"The profiles of {image} cannot be listed. {first.what}"
+    return Problem(what, evidence, first.remedy, first.code, first.source)
 
 
 def run(command, environ, timeout):

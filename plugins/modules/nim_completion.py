@@ -210,6 +210,7 @@ from ansible_collections.llmops.nim.plugins.module_utils._answers import (
     unserved,
     verdicts,
 )
+from ansible_collections.llmops.nim.plugins.module_utils._failures import explain, told_of
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem, report
 
 ARGUMENTS = {
@@ -345,15 +346,10 @@ def refused(error, params):
     where, evidence = place(params), told(error)
     if isinstance(error, openai.APIStatusError):
         remedy = "read the answer above; the server's log tells more: docker logs on the host"
-        if "chat template" in str(error):
-            remedy = (
-                "the weights have no chat template: ask the completions endpoint, or add one to tokenizer_config.json"
-            )
-        elif error.status_code in (401, 403):
+        if error.status_code in (401, 403):
             remedy = "NIM checks no key, so a gateway does: give one that it accepts as api_key"
-        return Problem(
-            f"{where} refuses the question", f"HTTP {error.status_code} {error.message}", remedy, "http_error"
-        )
+        answer = f"HTTP {error.status_code} {error.message}"
+        return told_of(f"{where} refuses the question", explain(answer), answer, "http_error", remedy)
     if "CERTIFICATE_VERIFY_FAILED" in evidence:
         return Problem(
             f"{where} shows a certificate that the control node does not trust",

@@ -127,7 +127,7 @@ def test_without_secrets_masks_the_longer_of_two():
     ("output", "code"),
     [
         ("docker: Error response from daemon: No such image: nvcr.io/nim/acme/wren:9.", "image_missing"),
-        ("Unable to find image 'x' locally\ndocker: Error response from daemon: manifest unknown.", "image_missing"),
+        ("Unable to find image 'x' locally\ndocker: Error response from daemon: manifest unknown.", "image_unknown"),
         (
             'docker: Error response from daemon: could not select device driver "" with capabilities: [[gpu]].',
             "toolkit_missing",
@@ -135,7 +135,7 @@ def test_without_secrets_masks_the_longer_of_two():
         ("nvidia-container-cli: device error: 7: unknown device: unknown.", "gpu_unknown"),
         ("requirement error: unsatisfied condition: cuda>=12.5, please update your driver", "driver_too_old"),
         ("nvidia-container-cli: initialization error: nvml error: driver not loaded: unknown.", "driver_not_loaded"),
-        ("docker: permission denied while trying to connect to the Docker daemon socket at x", "docker_unreachable"),
+        ("docker: permission denied while trying to connect to the Docker daemon socket at x", "docker_permission"),
         ("docker: Cannot connect to the Docker daemon at unix:///var/run/docker.sock.", "docker_unreachable"),
         ('exec: "list-model-profiles": executable file not found in $PATH: unknown.', "not_a_nim"),
         ("ManifestDownloadError: I/O error Permission denied (os error 13)", "cache_not_writable"),
