@@ -11,7 +11,12 @@ from __future__ import annotations
 import json
 from datetime import datetime, timezone
 
+from ansible_collections.llmops.nim.plugins.module_utils import _log_text
+from ansible_collections.llmops.nim.plugins.module_utils._contract import CACHE_MOUNT
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
+
+# Seconds by which Docker's note of a start may come after the first line.
+_START_NOTED_LATE = 2
 
 
 class Container:
@@ -22,8 +27,8 @@ class Container:
         self.docker = docker
         self.name = name
 
-    def state(self):
-        """C(.State) of the container with C(RestartCount) in it (dict); raises Problem when there is none."""
+    def inspect(self):
+        """What docker inspect tells of it (dict); raises Problem when there is none."""
         rc, out, err = self.run([self.docker, "inspect", "--type=container", self.name])
         if rc:
             raise Problem(
@@ -32,8 +37,17 @@ class Container:
                 "run the deploy again",
                 "container_missing",
             )
-        found = json.loads(out)[0]
+        return json.loads(out)[0]
+
+    def state(self):
+        """C(.State) of the container with C(RestartCount) in it (dict); raises Problem when there is none."""
+        found = self.inspect()
         return dict(found["State"], RestartCount=found.get("RestartCount", 0))
+
+    def cache(self):
+        """The directory of the host (str) that is NIM's cache in the container, or None."""
+        mounts = self.inspect().get("Mounts") or []
+        return next((one.get("Source") for one in mounts if one.get("Destination") == CACHE_MOUNT), None)
 
     def last_exit(self):
         """The status (str) with which it ended last, also where Docker has started it again since; C(unknown) if it
@@ -43,15 +57,29 @@ class Container:
         _rc, out, _err = self.run([self.docker, "events", *told, "--format", form])
         return (out.split() or ["unknown"])[-1]
 
-    def log(self, lines):
-        """The last lines (how many: int) of its log, stdout and stderr in one, a list of str."""
-        _rc, out, err = self.run([self.docker, "logs", "--tail", str(lines), self.name])
-        return (out + err).splitlines()
+    def log(self, lines, since=None):
+        """The last lines (how many: int) of its log, stdout and stderr in one and in order, a list of str.
+
+        since: a start as Docker prints it; lines of earlier runs are left out.
+        """
+        return [line for _time, line in self.dated_log(lines, since)]
+
+    def dated_log(self, lines, since=None):
+        """As log(), a list of (seconds since the epoch, line)."""
+        _rc, out, err = self.run([self.docker, "logs", "--tail", str(lines), "--timestamps", self.name])
+        # Docker notes the start when the process runs already and may have written.
+        first = epoch(since) - _START_NOTED_LATE if since else 0.0
+        return [one for one in _log_text.dated(out + "\n" + err) if not one[0] or one[0] >= first][-lines:]
 
 
 def age(started, now):
     """Seconds (float) between a start as Docker prints it, in UTC, and now (datetime with a time zone)."""
+    return now.timestamp() - epoch(started)
+
+
+def epoch(text):
+    """Seconds since the epoch (float) of a time as Docker prints it, in UTC."""
     # Docker prints nanoseconds or none at all, which no datetime takes.
-    whole, _dot, fraction = started.rstrip("Z").partition(".")
+    whole, _dot, fraction = text.rstrip("Z").partition(".")
     begin = datetime.strptime(whole, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
-    return (now - begin).total_seconds() - float(f"0.{fraction or 0}")
+    return begin.timestamp() + float(f"0.{fraction or 0}")

@@ -14,6 +14,17 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+# The option of modules that have a text completed.
+PROBE_OPTION = {
+    "type": "dict",
+    "options": {
+        "model": {"type": "str", "required": True},
+        "prompt": {"type": "str", "default": "What is the capital of France?"},
+        "max_tokens": {"type": "int", "default": 8, "no_log": False},
+        "timeout": {"type": "int", "default": 60},
+    },
+}
+
 
 def url(port, address):
     """The health address of a NIM that is published on port (int) of address (str), as seen from its host."""

@@ -10,9 +10,11 @@ short_description: Wait until a NIM container is ready, and know why when it nev
 version_added: 0.1.0
 author: The llmops.nim authors (@llmops)
 description:
-  - Waits until C(/v1/health/ready) of a NIM answers 200. Only the status code counts, since the wording of the answer
-    differs between NIM versions.
-  - Fails as soon as the container has ended or is restarted by Docker, with the last lines of its log.
+  - Waits until C(/v1/health/ready) of a NIM answers 200, and if wished until it completes a text. Of the health only
+    the status code counts, since the wording of the answer differs between NIM versions.
+  - Knows from the log and the growth of the cache how far the service is, and goes on waiting while it gets on.
+  - Fails within seconds when the container has ended, when Docker restarts it again and again, or when its log says
+    that it will never be ready; then with what is known of the cause, and what to do.
 attributes:
   check_mode:
     support: full
@@ -34,12 +36,41 @@ options:
     required: true
   timeout:
     description:
-      - Seconds to wait at most.
+      - Seconds to wait at most, however well it gets on.
       - A first start that downloads or builds an engine has been seen to take an hour.
     type: int
-    default: 3600
+    default: 7200
+  budgets:
+    description:
+      - Seconds by phase for which nothing may happen, no new line in the log and no growth of the cache; in C(download)
+        only the growth counts.
+      - Phases that are not named have C(start) 900, C(download) 600, C(build) 3600, C(load) 1800, C(warm_up) 1800.
+    type: dict
+    default: {}
+  probe:
+    description: >-
+      A text to complete at C(/v1/completions) beside O(url) before it counts as ready. None by default, for callers
+      that ask it themselves.
+    type: dict
+    suboptions:
+      model:
+        description: The served name.
+        type: str
+        required: true
+      prompt:
+        description: The text to complete. Any answer that is not empty will do.
+        type: str
+        default: What is the capital of France?
+      max_tokens:
+        description: Length of the answer in tokens at most.
+        type: int
+        default: 8
+      timeout:
+        description: Seconds to wait for the answer, and to go on asking where there is none.
+        type: int
+        default: 60
   log_lines:
-    description: How many of the log's last lines are returned, and quoted by a failure.
+    description: How many of the log's last lines are returned.
     type: int
     default: 25
   docker:
@@ -53,6 +84,14 @@ EXAMPLES = r"""
   llmops.nim.nim_ready:
     container: nim-openmath2-8b-1a2b3c4d
     url: http://127.0.0.1:8000/v1/health/ready
+
+- name: Wait until a model that takes long to load completes a text
+  llmops.nim.nim_ready:
+    container: nim-nemotron-70b-1a2b3c4d
+    url: http://127.0.0.1:8000/v1/health/ready
+    budgets: {load: 3600}
+    probe:
+      model: nemotron-70b
 """
 
 RETURN = r"""
@@ -66,11 +105,20 @@ log:
   type: list
   elements: str
 phases:
-  description: The phases seen while waiting, in order, each with its length in seconds.
+  description: >-
+    The phases seen while waiting, in order, each with its length in seconds: V(start), V(download), V(build) (of the
+    engine), V(load), V(warm_up).
   returned: always
   type: list
   elements: dict
-  sample: [{"phase": "building the engine", "seconds": 84.1}, {"phase": "loading", "seconds": 3.2}]
+  sample: [{"phase": "build", "seconds": 84.1}, {"phase": "load", "seconds": 3.2}]
+causes:
+  description: >-
+    The known causes that the log and the container's end show, the likeliest first, each with C(phase), C(code),
+    C(what), C(evidence), C(remedy) and C(source).
+  returned: failure
+  type: list
+  elements: dict
 problem:
   description: What stands in the way, with C(what), C(evidence), C(remedy), C(code) and C(source).
   returned: failure
@@ -82,70 +130,169 @@ from datetime import datetime, timezone
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.llmops.nim.plugins.module_utils import _circumstances, _log_text, _phases
 from ansible_collections.llmops.nim.plugins.module_utils._container import Container, age
-from ansible_collections.llmops.nim.plugins.module_utils._health import is_ready
+from ansible_collections.llmops.nim.plugins.module_utils._failures import explain_lines, told
+from ansible_collections.llmops.nim.plugins.module_utils._health import PROBE_OPTION, is_ready, why_no_completion
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
-from ansible_collections.llmops.nim.plugins.module_utils._readiness import Progress, verdict
+from ansible_collections.llmops.nim.plugins.module_utils._readiness import verdict
 
 POLL_SECONDS = 0.5
+# The cache may have many files.
+MEASURE_SECONDS = 5
+# A service that has said that it cannot go on gets so long to end by itself, which tells more.
+DOOMED_SECONDS = 10
+# Of the log at each look; a failure is explained from more of it.
+WINDOW_LINES = 400
+
+ARGUMENTS = {
+    "container": {"type": "str", "required": True},
+    "url": {"type": "str", "required": True},
+    "timeout": {"type": "int", "default": 7200},
+    "budgets": {"type": "dict", "default": {}},
+    "probe": PROBE_OPTION,
+    "log_lines": {"type": "int", "default": 25},
+    "docker": {"type": "str", "default": "docker"},
+}
 
 
-def wait(params, container, progress, begin):
-    """The container's state (dict) once it is ready; raises Problem when it never will be, or time is up."""
-    restarts = container.state()["RestartCount"]
-    while True:
-        now = time.monotonic()
-        state = container.state()
-        never = verdict(state, restarts)
-        if never and state["Status"] == "running":
+class Wait:
+    """One wait for a container (Container), with the params of the module; begins when it is made."""
+
+    def __init__(self, params, container):
+        self.params = params
+        self.container = container
+        self.begin = time.monotonic()
+        self.progress = _phases.Progress(self.begin, params["budgets"])
+        self.causes = []
+        self._window = set()
+        self._recent = []
+        self._doomed = self._measured = self._asked = None
+
+    def until_ready(self):
+        """The container's state (dict) once it is ready; raises Problem when it never will be, or time is up."""
+        before = self.container.state()
+        cache = self.container.cache()
+        while True:
+            now = time.monotonic()
+            state = self.container.state()
+            self.look(state, before)
+            # While it does not run, another service may answer at its address.
+            if state["Status"] == "running" and is_ready(self.params["url"]) and self.answers(now):
+                self.progress.enter(_phases.READY, now)
+                return state
+            self.follow(before, cache, now)
+            self.judge(before, now)
+            time.sleep(POLL_SECONDS)
+
+    def look(self, state, before):
+        """Raises Problem where a container in this state will never be ready; before: its state at the beginning."""
+        never = verdict(state, before["RestartCount"])
+        if not never:
+            return
+        if state["Status"] == "running":
             # Started again already, it has forgotten how it ended.
-            never = verdict(dict(state, ExitCode=container.last_exit()), restarts)
-        if never:
-            raise Problem(
-                f"Container {container.name} did not become ready: {never}",
-                "\n".join(container.log(params["log_lines"])),
-                f"the cause usually stands above the last line; whole log: docker logs {container.name}",
-                "container_ended",
+            state = dict(state, Status="restarting", ExitCode=self.container.last_exit())
+            never = verdict(state, before["RestartCount"])
+        raise self.problem(f"did not become ready: {never}", state, before, "container_ended")
+
+    def answers(self, now):
+        """Whether it completes a text, where one is to be completed; raises Problem when it has been asked too long."""
+        probe = self.params["probe"]
+        if not probe:
+            return True
+        self.progress.enter(_phases.WARM_UP, now)
+        self._asked = self._asked or now
+        question = {name: probe[name] for name in ("model", "prompt", "max_tokens")}
+        reason = why_no_completion(self.params["url"], question, probe["timeout"])
+        if reason and now - self._asked > probe["timeout"]:
+            what = f"Container {self.container.name} says that it is ready, and completes no text"
+            raise told(what, reason, "no_completion", f"whole log: docker logs {self.container.name}")
+        return reason is None
+
+    def follow(self, before, cache, now):
+        """Takes what is new in the log and the cache into account."""
+        window = self.container.dated_log(WINDOW_LINES, before["StartedAt"])
+        fresh = [line for line in window if line not in self._window]
+        self._window = set(window)
+        if fresh:
+            lines = _log_text.lines("\n".join(line for _time, line in fresh))
+            phase = self.progress.phase
+            self.progress.read(lines, now)
+            self._recent = [*self._recent, *lines][-WINDOW_LINES:]
+            if self._doomed and self.progress.phase != phase:
+                # What gets on after it has said so has helped itself.
+                self._doomed, self._recent = None, []
+            elif not self._doomed and any(cause.ends for cause in explain_lines(self._recent)):
+                self._doomed = now
+        if self._measured is None or now - self._measured >= MEASURE_SECONDS:
+            self._measured = now
+            self.progress.grown(_phases.size(cache), now)
+
+    def judge(self, before, now):
+        """Raises Problem where there is no hope, no progress, or no time left."""
+        phase = self.progress.phase
+        if self._doomed and now - self._doomed > DOOMED_SECONDS:
+            raise self.problem("says that it will not become ready, and does not end", {}, before, "container_doomed")
+        idle = self.progress.stuck(now)
+        if idle is not None and phase == _phases.DOWNLOAD:
+            raise self.problem(
+                f"is not ready: its download stands still, the cache has not grown for {idle:.0f} s",
+                {},
+                before,
+                "download_stalled",
+                "start it again, which resumes the download (docker restart), and see to the network; where it is "
+                "slower than that, raise nim_container_ready_budgets.download",
             )
-        # While it does not run, another service may answer at its address.
-        if state["Status"] == "running" and is_ready(params["url"]):
-            progress.ready(now)
-            return state
-        progress.read(container.log(40), now)
-        if now - begin > params["timeout"]:
-            raise Problem(
-                f"Container {container.name} is not ready after {params['timeout']} s (phase: {progress.phase})",
-                "\n".join(container.log(params["log_lines"])),
-                "raise nim_container_ready_timeout if it still makes progress",
+        if idle is not None:
+            raise self.problem(
+                f"is not ready, and nothing has happened for {idle:.0f} s (phase: {phase})",
+                {},
+                before,
+                "no_progress",
+                f"if it takes that long, raise nim_container_ready_budgets.{phase}",
+            )
+        if now - self.begin > self.params["timeout"]:
+            rate = self.progress.rate(now)
+            growing = f", and its cache grows by {rate / 1e6:.1f} MB/s" if rate else ""
+            raise self.problem(
+                f"is not ready after {self.params['timeout']} s (phase: {phase}{growing})",
+                {},
+                before,
                 "not_ready",
+                "raise nim_container_ready_timeout if it still makes progress",
             )
-        time.sleep(POLL_SECONDS)
+
+    def problem(self, what, state, before, code, remedy=""):
+        """The Problem of the container, explained from its log."""
+        what = f"Container {self.container.name} {what}"
+        found, self.causes = _circumstances.ended(what, self.container, state, before["StartedAt"], code)
+        if not self.causes and remedy:
+            found.remedy = remedy
+        return found
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec={
-            "container": {"type": "str", "required": True},
-            "url": {"type": "str", "required": True},
-            "timeout": {"type": "int", "default": 3600},
-            "log_lines": {"type": "int", "default": 25},
-            "docker": {"type": "str", "default": "docker"},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     if module.check_mode:
         module.exit_json(changed=False, seconds=0.0, phases=[], log=[])
-    params, begin = module.params, time.monotonic()
-    container, progress = Container(module.run_command, params["docker"], params["container"]), Progress(begin)
+    params = module.params
+    container = Container(module.run_command, params["docker"], params["container"])
+    wait = Wait(params, container)
     try:
-        state = wait(params, container, progress, begin)
+        state = wait.until_ready()
     except Problem as problem:
-        module.fail_json(msg=str(problem), problem=problem.as_dict(), phases=progress.phases(time.monotonic()))
+        module.fail_json(
+            msg=str(problem),
+            problem=problem.as_dict(),
+            phases=wait.progress.phases(time.monotonic()),
+            causes=[cause.as_dict() for cause in wait.causes],
+        )
     module.exit_json(
         changed=False,
         seconds=round(age(state["StartedAt"], datetime.now(timezone.utc)), 1),
-        phases=progress.phases(time.monotonic()),
-        log=container.log(params["log_lines"]),
+        phases=wait.progress.phases(time.monotonic()),
+        log=container.log(params["log_lines"], state["StartedAt"]),
     )
 
 

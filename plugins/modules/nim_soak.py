@@ -12,8 +12,8 @@ author: The llmops.nim authors (@llmops)
 description:
   - Watches a while that a container keeps running, without a restart, that C(/v1/health/ready) keeps answering 200, and
     if wished that it completes a text.
-  - Fails as soon as the container has ended or was started again, or as too many checks in a row have failed, with the
-    last lines of its log.
+  - Fails as soon as the container has ended or was started again, or as too many checks in a row have failed, with
+    what is known of the cause.
 attributes:
   check_mode:
     support: full
@@ -68,7 +68,7 @@ options:
         type: int
         default: 60
   log_lines:
-    description: How many of the log's last lines are returned, and quoted by a failure.
+    description: How many of the log's last lines are returned.
     type: int
     default: 25
   docker:
@@ -105,6 +105,13 @@ log:
   returned: success
   type: list
   elements: str
+causes:
+  description: >-
+    The known causes that the log and the container's end show, the likeliest first, each with C(phase), C(code),
+    C(what), C(evidence), C(remedy) and C(source).
+  returned: failure
+  type: list
+  elements: dict
 problem:
   description: What stands in the way, with C(what), C(evidence), C(remedy), C(code) and C(source).
   returned: failure
@@ -115,8 +122,9 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.llmops.nim.plugins.module_utils import _circumstances
 from ansible_collections.llmops.nim.plugins.module_utils._container import Container
-from ansible_collections.llmops.nim.plugins.module_utils._health import why_no_completion, why_not_ready
+from ansible_collections.llmops.nim.plugins.module_utils._health import PROBE_OPTION, why_no_completion, why_not_ready
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 from ansible_collections.llmops.nim.plugins.module_utils._readiness import Misses, interruption
 
@@ -129,15 +137,7 @@ ARGUMENTS = {
     "seconds": {"type": "int", "default": 60},
     "interval": {"type": "float", "default": 5},
     "failures_allowed": {"type": "int", "default": 2},
-    "probe": {
-        "type": "dict",
-        "options": {
-            "model": {"type": "str", "required": True},
-            "prompt": {"type": "str", "default": "What is the capital of France?"},
-            "max_tokens": {"type": "int", "default": 8, "no_log": False},
-            "timeout": {"type": "int", "default": 60},
-        },
-    },
+    "probe": PROBE_OPTION,
     "log_lines": {"type": "int", "default": 25},
     "docker": {"type": "str", "default": "docker"},
 }
@@ -151,6 +151,7 @@ class Soak:
         self.container = container
         self.begin = time.monotonic()
         self.checks = self.failures = 0
+        self.causes = []
 
     @property
     def seconds(self):
@@ -169,7 +170,8 @@ class Soak:
             # After the check, since a container that ended is the reason why it failed.
             self.look(before)
             if misses.too_many:
-                raise self.problem(f"failed {len(misses.reasons)} checks in a row", misses.reasons, "soak_failed")
+                what = f"failed {len(misses.reasons)} checks in a row"
+                raise self.problem(what, misses.reasons, {}, before, "soak_failed")
             end = self.begin + self.params["seconds"]
             if time.monotonic() >= end and not misses.reasons:
                 return
@@ -190,17 +192,18 @@ class Soak:
 
     def look(self, before):
         """Raises Problem when the container is no longer what it was before (dict of its state)."""
-        ended = interruption(self.container.state(), before)
+        state = self.container.state()
+        ended = interruption(state, before)
         if ended:
-            raise self.problem(f"did not last: {ended}", [], "container_ended")
+            if state["Status"] == "running":
+                # Started again already, it has forgotten how it ended.
+                state = dict(state, Status="restarting", ExitCode=self.container.last_exit())
+            raise self.problem(f"did not last: {ended}", [], state, before, "container_ended")
 
-    def problem(self, what, evidence, code):
-        return Problem(
-            f"Container {self.container.name} {what}, after {self.seconds} s of watching",
-            "\n".join(evidence + self.container.log(self.params["log_lines"])),
-            f"the cause usually stands above the last line; whole log: docker logs {self.container.name}",
-            code,
-        )
+    def problem(self, what, said, state, before, code):
+        what = f"Container {self.container.name} {what}, after {self.seconds} s of watching"
+        found, self.causes = _circumstances.ended(what, self.container, state, before["StartedAt"], code, said)
+        return found
 
 
 def main():
@@ -219,6 +222,7 @@ def main():
             seconds=soak.seconds,
             checks=soak.checks,
             failures=soak.failures,
+            causes=[cause.as_dict() for cause in soak.causes],
         )
     module.exit_json(
         changed=False,

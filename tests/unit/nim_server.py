@@ -129,7 +129,8 @@ class DockerStub:
         self.command = str(folder / "docker")
         self._folder = folder
         self.state = {"Status": "running", "StartedAt": "2026-01-02T03:04:05.123456789Z", "ExitCode": 0}
-        (folder / "log").write_text("".join(f"line {number}\n" for number in range(1, 101)), encoding="utf-8")
+        self._mounts = []
+        self.log(*(f"line {number}" for number in range(1, 101)))
         (folder / "docker").write_text(
             f'#!/bin/sh\ncase "$1" in\n'
             f"inspect) echo >> {folder}/inspections\n"
@@ -141,6 +142,15 @@ class DockerStub:
         )
         (folder / "docker").chmod(0o755)
         (folder / "when").write_text("never", encoding="utf-8")
+        self.set()
+
+    def log(self, *lines):
+        """What the container has written (str each)."""
+        (self._folder / "log").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+    def mount(self, source, destination):
+        """What the container mounts (paths)."""
+        self._mounts.append({"Source": str(source), "Destination": destination})
         self.set()
 
     def set(self, restarts=0, **state):
@@ -159,7 +169,9 @@ class DockerStub:
 
     def _write(self, name, state, restarts):
         path = self._folder / name
-        path.write_text(json.dumps([{"State": state, "RestartCount": restarts}]), encoding="utf-8")
+        path.write_text(
+            json.dumps([{"State": state, "RestartCount": restarts, "Mounts": self._mounts}]), encoding="utf-8"
+        )
         return path
 
     def remove(self):

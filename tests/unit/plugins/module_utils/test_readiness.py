@@ -5,47 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.llmops.nim.plugins.module_utils._readiness import (
-    Misses,
-    Progress,
-    interruption,
-    phase,
-    verdict,
-)
-
-
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("INFO nim_hub_ngc::api::tokio: Downloaded filename: config.json to blob", "downloading"),
-        (
-            "INFO build_utils.py:239] Total time of reading and converting rank0 checkpoint: 0.18 s",
-            "building the engine",
-        ),
-        ("[11/10/2025-06:30:40] [TRT-LLM] [I] Building", "building the engine"),
-        ("INFO build_utils.py:247] Total time of building rank0 engine: 83.79 s", "loading"),
-        ("Engine size in bytes 3112711548", "loading"),
-        ("INFO server.py:89] Starting HTTP server on port 8000", "loading"),
-        ("This is a PLACEHOLDER LEGAL FILE. REPLACE WITH ACTUAL FILE.", None),
-        ("", None),
-    ],
-)
-def test_a_line_tells_its_phase(line, expected):
-    assert phase(line) == expected
-
-
-def test_phases_have_their_lengths():
-    progress = Progress(100.0)
-    progress.read(["Downloaded filename: a", "Downloaded filename: b"], 110.0)
-    progress.read(["reading and converting rank0 checkpoint: 0.2 s"], 130.0)
-    progress.read(["Engine size in bytes 1"], 214.0)
-    progress.ready(216.0)
-    assert progress.phases(216.0) == [
-        {"phase": "starting", "seconds": 10.0},
-        {"phase": "downloading", "seconds": 20.0},
-        {"phase": "building the engine", "seconds": 84.0},
-        {"phase": "loading", "seconds": 2.0},
-    ]
+from ansible_collections.llmops.nim.plugins.module_utils._readiness import Misses, interruption, verdict
 
 
 @pytest.mark.parametrize(

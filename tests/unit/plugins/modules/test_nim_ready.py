@@ -58,7 +58,7 @@ def test_it_waits_until_the_service_is_ready(nim, run):
     nim.before = lambda path: setattr(nim, "ready", 200 if len(nim.requests) > 2 else 503)
     result = run()
     assert len(nim.requests) == 3
-    assert [one["phase"] for one in result["phases"]] == ["starting"]
+    assert [one["phase"] for one in result["phases"]] == ["start"]
 
 
 def test_a_container_that_ends_meanwhile(nim, docker, run):
@@ -95,3 +95,96 @@ def test_how_it_ended_is_told_though_docker_has_started_it_again(nim, docker, ru
     result = run()
     assert result["problem"]["code"] == "container_ended"
     assert said in result["problem"]["what"]
+
+
+def test_the_cause_is_told_from_the_log(nim, docker, run):
+    docker.log(
+        "INFO get ready",
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB.",
+        "RuntimeError: Engine process failed to start",
+    )
+    nim.ready = 503
+    nim.before = lambda path: docker.set(Status="exited", ExitCode=1)
+    result = run()
+    assert "exit status 1. The GPU's memory is too small" in result["problem"]["what"]
+    assert result["problem"]["evidence"].startswith("torch.OutOfMemoryError: CUDA out of memory")
+    assert "smaller" in result["problem"]["remedy"]
+    assert [one["code"] for one in result["causes"]] == ["gpu_memory", "engine_failed"]
+
+
+def test_a_service_that_says_it_cannot_go_on_is_not_waited_for(nim, docker, run, monkeypatch):
+    monkeypatch.setattr(nim_ready, "DOOMED_SECONDS", 0)
+    docker.log("ValueError: No available memory for the cache blocks. Try increasing it.")
+    nim.ready = 503
+    result = run(timeout=3600)
+    assert result["problem"]["code"] == "container_doomed"
+    assert "Nothing is left for the KV cache" in result["problem"]["what"]
+
+
+def test_what_helps_itself_is_waited_for(nim, docker, run):
+    docker.log("ValueError: No available memory for the cache blocks. Try increasing it.")
+
+    def before(path):
+        docker.log("Loading weights", "Capturing CUDA graph shapes: 1/35")
+        nim.ready = 200 if len(nim.requests) > 3 else 503
+
+    nim.ready, nim.before = 503, before
+    assert "failed" not in run()
+
+
+def test_lines_of_an_earlier_run_do_not_count(nim, docker, run):
+    docker.log("2026-01-01T00:00:00.1Z torch.OutOfMemoryError: CUDA out of memory", "2026-01-02T03:04:06Z Hello")
+    docker.set(Status="exited", ExitCode=1)
+    result = run()
+    assert result["problem"]["evidence"] == "Hello"
+    assert result["causes"] == []
+
+
+def test_a_download_that_stands_still(nim, docker, run):
+    nim.ready = 503
+    docker.log("Downloading shard 1", *(f"Downloading: try {number}" for number in range(50)))
+    result = run(timeout=3600, budgets={"download": 1})
+    assert result["problem"]["code"] == "download_stalled"
+    assert "resumes the download" in result["problem"]["remedy"]
+
+
+def test_a_download_that_is_slow_is_waited_for(nim, docker, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(nim_ready, "MEASURE_SECONDS", 0)
+    (tmp_path / "cache").mkdir()
+    docker.mount(tmp_path / "cache", "/opt/nim/.cache")
+    docker.log("Downloading shard 1")
+
+    def before(path):
+        (tmp_path / "cache" / f"part{len(nim.requests)}").write_bytes(b"x" * 8192)
+
+    nim.ready, nim.before = 503, before
+    result = run(timeout=4, budgets={"download": 2})
+    assert result["problem"]["code"] == "not_ready"
+    assert "its cache grows by" in result["problem"]["what"]
+
+
+def test_nothing_happens(nim, docker, run):
+    nim.ready = 503
+    docker.log("Loading weights")
+    result = run(timeout=3600, budgets={"load": 1})
+    assert result["problem"]["code"] == "no_progress"
+    assert "phase: load" in result["problem"]["what"]
+    assert "nim_container_ready_budgets.load" in result["problem"]["remedy"]
+
+
+PROBE = {"model": "wren", "timeout": 1}
+
+
+def test_ready_is_what_completes_a_text(nim, run):
+    nim.statuses["/v1/completions"] = (503, {})
+    nim.before = lambda path: nim.statuses.clear() if len(nim.asked("/v1/completions")) > 1 else None
+    result = run(probe={"model": "wren"})
+    assert len(nim.asked("/v1/completions")) == 2
+    assert [one["phase"] for one in result["phases"]] == ["start", "warm_up"]
+
+
+def test_a_service_that_is_ready_and_completes_nothing(nim, run):
+    nim.statuses["/v1/completions"] = (500, {"object": "error", "message": "CUDA out of memory"})
+    result = run(probe=PROBE)
+    assert result["problem"]["code"] == "no_completion"
+    assert "The GPU's memory is too small" in result["problem"]["what"]
