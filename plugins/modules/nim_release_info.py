@@ -76,9 +76,7 @@ from datetime import datetime, timezone
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.llmops.nim.plugins.module_utils import _clock, _drift, _host, _host_docker, _ledger, _lock
-from ansible_collections.llmops.nim.plugins.module_utils._health import is_ready, url
-from ansible_collections.llmops.nim.plugins.module_utils._models import LABEL
+from ansible_collections.llmops.nim.plugins.module_utils import _drift, _host_releases, _ledger, _lock
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 
 ARGUMENTS = {
@@ -88,64 +86,22 @@ ARGUMENTS = {
 }
 
 
-def releases(docker):
-    """The releases on the host, and the id of each one's image (dict of container to str).
-
-    Raises Problem when Docker does not answer.
-    """
-    listed = _host.run(_host_docker.commands(docker, ())["ps"])
-    if listed.rc:
-        error = listed.err.strip()
-        raise _host_docker.unreachable({"installed": not listed.missing, "error": error})
-    inspect = _host_docker.inspect_command(docker, _host_docker.ps(listed))
-    if not inspect:
-        return [], {}
-    result = _host.run(inspect)
-    ids = {(one.get("Name") or "").lstrip("/"): one.get("Image") for one in _host_docker.json_lines(result.out)}
-    return _host_docker.releases(result), ids
-
-
-def image_names(docker, ids):
-    """The names that each container's image has (dict of container to list of str), where the image is known.
-
-    ids: dict of container to the id of its image.
-    """
-    wanted = sorted({identity for identity in ids.values() if identity})
-    if not wanted:
-        return {}
-    result = _host.run([docker, "image", "inspect", "--format", "{{json .}}", *wanted])
-    names = {
-        one.get("Id"): (one.get("RepoDigests") or []) + (one.get("RepoTags") or [])
-        for one in _host_docker.json_lines(result.out)
-    }
-    return {container: names[identity] for container, identity in ids.items() if identity in names}
-
-
-def observed(release, timeout, now):
-    """The release with C(health) and C(age_seconds)."""
-    if not release["running"]:
-        return dict(release, health=release["status"], age_seconds=None)
-    ready = is_ready(url(release["port"], release["labels"][LABEL + "address"]), timeout)
-    health = "ready" if ready else "not ready"
-    return dict(release, health=health, age_seconds=_clock.seconds_since(release["started"], now))
-
-
 def main():
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     home, docker = module.params["home"], module.params["docker"]
     try:
-        found, ids = releases(docker)
+        found, ids = _host_releases.releases(docker, _host_releases.containers(docker))
     except Problem as problem:
         module.fail_json(msg=str(problem), problem=problem.as_dict())
     now = datetime.now(timezone.utc)
     with ThreadPoolExecutor(max_workers=8) as pool:
-        seen = list(pool.map(lambda release: observed(release, module.params["timeout"], now), found))
+        seen = list(pool.map(lambda release: _host_releases.observed(release, module.params["timeout"], now), found))
     ledgers = {model: _ledger.read(home, model) for model in _ledger.models(home)}
     weights = {release["container"]: _drift.altered(release) for release in found}
     module.exit_json(
         changed=False,
         releases=seen,
-        drift=_drift.drift(found, ledgers, image_names(docker, ids), weights),
+        drift=_drift.drift(found, ledgers, _host_releases.image_names(docker, ids), weights),
         ledgers=ledgers,
         lock=_lock.read(_lock.path(home)),
     )
