@@ -69,8 +69,10 @@ def causes(lines, state, env=None):
     """
     found = explain_lines(lines)
     found += of_settings(found, env or {})
+    known = any(cause.weight == CAUSE for cause in found)
     codes = {cause.problem.code for cause in found}
-    found += [cause for cause in of_end(state) if cause.problem.code not in codes]
+    # Beside a cause in the log a signal says nothing more.
+    found += [one for one in of_end(state) if one.problem.code not in codes and (one.weight == CAUSE or not known)]
     return sorted(found, key=lambda cause: cause.weight)
 
 

@@ -33,6 +33,7 @@ _GIT_WORDS = {"endpoint": "the hub", "repo": "the repository", "url": "its page"
 # A part of a sentence that falls away where the text does not tell it.
 _OPTIONAL = re.compile(r"\[([^\[\]]*\{\w+\}[^\[\]]*)\]")
 _QUOTED_LINES = 4
+_QUOTED_LENGTH = 300
 
 
 class Cause(NamedTuple):
@@ -129,10 +130,14 @@ def _filled(template, words):
 
 
 def _quoted(match, text):
-    """The lines of the text in which the match stands, the first and the last of many."""
-    begin = text.rfind("\n", 0, match.start() + (text[match.start() : match.start() + 1] == "\n")) + 1
+    """The lines of the text in which the match stands, the first and the last of many, each cut around it."""
+    start = match.start() + (text[match.start() : match.start() + 1] == "\n")
+    begin = text.rfind("\n", 0, start) + 1
     end = text.find("\n", match.end())
-    lines = text[begin : end if end >= 0 else len(text)].split("\n")
+    first, *rest = text[begin : end if end >= 0 else len(text)].split("\n")
+    if len(first) > _QUOTED_LENGTH:
+        first = "…" + first[max(start - begin - _QUOTED_LENGTH // 3, 0) :]
+    lines = [first, *rest]
     if len(lines) > _QUOTED_LINES:
         lines = lines[: _QUOTED_LINES - 2] + ["…", lines[-1]]
-    return masked("\n".join(line.strip()[:300] for line in lines))
+    return masked("\n".join(line.strip()[:_QUOTED_LENGTH] for line in lines))

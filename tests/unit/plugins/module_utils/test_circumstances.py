@@ -32,7 +32,8 @@ def test_the_end_of_a_container(state, expected):
 def test_the_log_tells_more_than_the_end():
     log = ["[TRT] [I] Building", "Killed"]
     assert codes(log, {"Status": "exited", "ExitCode": 137})[0] == "build_host_memory"
-    assert codes(["UVA is not available"], {"Status": "exited", "ExitCode": 143}) == ["uva_missing", "stopped"]
+    assert codes(["UVA is not available"], {"Status": "exited", "ExitCode": 143}) == ["uva_missing"]
+    assert codes(["odd"], {"Status": "exited", "ExitCode": 143}) == ["stopped"]
 
 
 def test_a_length_that_an_engine_does_not_support_may_be_why_there_is_no_profile():

@@ -309,6 +309,12 @@ def test_an_unknown_failure_stays_unknown_with_its_telling_lines():
     )
 
 
+def test_of_a_long_line_the_part_that_tells_is_quoted():
+    evidence = explain("x" * 900 + " dial tcp: lookup h: no such host " + "y" * 900)[0].problem.evidence
+    assert "no such host" in evidence
+    assert len(evidence) <= 301
+
+
 def test_no_secret_is_quoted():
     secrets = "nvapi-0123456789 hf_0123456789 Bearer abcdefgh12345"
     line = f"error sending request for url (https://api.ngc.nvidia.com/) {secrets}"
