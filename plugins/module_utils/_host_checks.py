@@ -41,7 +41,7 @@ def check(seen, models, floors):
     _gpu_checks.check_toolkit(findings, seen, models, floors)
     _check_sizes(findings, seen["host"], floors)
     _check_disks(findings, seen, models, floors)
-    _check_ports(findings, seen, models)
+    check_ports(findings, seen, models)
     return findings
 
 
@@ -166,7 +166,8 @@ def _check_disks(findings, seen, models, floors):
             )
 
 
-def _check_ports(findings, seen, models):
+def check_ports(findings, seen, models):
+    """Refuses ports of models that somebody else holds; of seen C(held) is needed."""
     for model in models:
         held = [(port, holder) for port in slots(model).values() for holder in seen["held"].get(port, [])]
         for port, holder in held:

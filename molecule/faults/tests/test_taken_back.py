@@ -42,8 +42,11 @@ def answer():
             ["answers, but not what is expected", "Paris is the capital of France"],
         ),
         ({"env": {"LAB_CRASH": "before-ready"}}, ["did not become ready", "exit status"]),
-        ({"address": "192.0.2.1"}, ["cannot assign requested address"]),
-        ({"env": {"LAB_CRASH": "oom"}}, ["did not become ready", "137"]),
+        ({"address": "192.0.2.1"}, ["The host has no address 192.0.2.1", "cannot assign requested address"]),
+        (
+            {"env": {"LAB_CRASH": "oom"}},
+            ["did not become ready", "137", "host's memory was exhausted", "add memory"],
+        ),
     ],
 )
 def test_the_predecessor_serves_again(changes, words):
