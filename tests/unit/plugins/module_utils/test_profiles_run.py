@@ -163,7 +163,7 @@ def test_evidence_is_the_last_lines():
 @pytest.mark.parametrize(
     ("script", "output"),
     [
-        ("echo MODEL PROFILES; printf '- 0a'; echo INFO >&2; echo '1b (x)'", "INFO\n\nMODEL PROFILES\n- 0a1b (x)\n"),
+        ("echo MODEL PROFILES; printf ' - 0a'; echo INFO >&2; echo '1b (x)'", "INFO\n\nMODEL PROFILES\n - 0a1b (x)\n"),
         ("printf MODEL >&2; echo banner; echo ' PROFILES' >&2", "banner\n\nMODEL PROFILES\n"),
         ("echo broken >&2; echo banner; exit 3", "banner\n\nbroken\n"),
     ],
