@@ -48,7 +48,7 @@ lint: .venv/dev.stamp
 
 unit: .venv/dev.stamp
 	./lab/prepare tools
-	pytest
+	pytest --numprocesses auto
 
 unit38: .venv/dev.stamp
 ifeq ($(PYTHON38),)
