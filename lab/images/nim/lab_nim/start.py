@@ -176,7 +176,8 @@ def listen(settings: Settings, generation: Generation, profile: Profile, llm, we
 
 
 def bind(address: str, port: int) -> socket.socket:
-    listener = socket.socket()
+    # Said aloud, since asyncio sends at once only what it knows to be TCP.
+    listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((address, port))
