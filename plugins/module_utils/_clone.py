@@ -210,6 +210,11 @@ def _refused(mode, raw):
         return "a symbolic link"
     if mode == "160000":
         return "a submodule"
+    return path_fault(raw)
+
+
+def path_fault(raw):
+    """What a file of that path (bytes) must not be in a snapshot for, as in "has ...": str, empty for a good one."""
     if any(part in (b"", b".", b"..") or part.lower() == b".git" for part in raw.split(b"/")):
         return "a path that leads out of its directory"
     try:

@@ -52,13 +52,7 @@ def check(endpoint, repo, revision, token=None):
             f"Give http(s)://host[:port], like {HUB}, without a login: the token has an option of its own.",
             "endpoint_invalid",
         )
-    if not _REPO.match(repo):
-        raise Problem(
-            f"{repo!r} is not the name of a hub repository.",
-            "wanted is organisation/name in letters, digits, '.', '_' and '-', without '--' or '..'",
-            "Give the name as it stands in the address of the repository's page.",
-            "repo_invalid",
-        )
+    check_repo(repo)
     if not re.match(r"[A-Za-z0-9_][\w./+@-]*\Z", revision) or ".." in revision:
         raise Problem(
             f"{revision!r} is not a revision.",
@@ -79,6 +73,26 @@ def check(endpoint, repo, revision, token=None):
             f"the endpoint is {endpoint}",
             "Use https, or no token.",
             "token_unencrypted",
+        )
+
+
+def check_repo(repo):
+    """Raise a Problem unless repo (str) can be the name of a repository."""
+    if not _REPO.match(repo):
+        raise Problem(
+            f"{repo!r} is not the name of a hub repository.",
+            "wanted is organisation/name in letters, digits, '.', '_' and '-', without '--' or '..'",
+            "Give the name as it stands in the address of the repository's page.",
+            "repo_invalid",
+        )
+
+
+def check_commit(repo, commit):
+    """Raise a Problem unless these (str) can be a repository and a full commit of it."""
+    check_repo(repo)
+    if not re.match(r"[0-9a-f]{40}\Z", commit):
+        raise Problem(
+            f"{commit!r} is not a commit.", "wanted are 40 hex digits", "Give the commit in full.", "commit_invalid"
         )
 
 

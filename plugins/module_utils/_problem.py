@@ -50,3 +50,11 @@ def report(problems):
     if len(problems) == 1:
         return str(problems[0])
     return "\n".join(f"{number}. {problem}" for number, problem in enumerate(problems, 1))
+
+
+class Refused(Exception):
+    """Several problems (list of Problem) at once."""
+
+    def __init__(self, problems):
+        super().__init__(report(problems))
+        self.problems = problems

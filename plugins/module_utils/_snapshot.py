@@ -15,8 +15,8 @@ Private to the collection: breaking changes at any time.
 from __future__ import annotations
 
 import collections
+import concurrent.futures
 import contextlib
-import errno
 import fcntl
 import hashlib
 import json
@@ -24,13 +24,12 @@ import os
 import shutil
 import time
 
-from ansible_collections.llmops.nim.plugins.module_utils import _clone, _lfs
+from ansible_collections.llmops.nim.plugins.module_utils import _files, _lfs, _links
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 
 Place = collections.namedtuple("Place", "store home path manifest git lock")
 
 _MANIFEST_FORMAT = 1
-_LINK_REFUSED = (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 
 
 def place(weights_dir, repo, commit):
@@ -71,13 +70,24 @@ def judge(document, facts, warnings):
 
 def read_manifest(path):
     """The manifest at path (dict), or None where there is none that is whole."""
+    found = _files.read_json(path)
+    return found if found and is_whole(found) else None
+
+
+def is_whole(document):
+    """Whether a manifest (dict) is of a format that is known, and its digest that of its files."""
     try:
-        with open(path, encoding="utf-8") as stream:
-            found = json.load(stream)
-        whole = found["format"] == _MANIFEST_FORMAT and found["digest"] == digest(found["files"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
-    return found if whole else None
+        return document["format"] == _MANIFEST_FORMAT and document["digest"] == digest(document["files"])
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False
+
+
+def look(spot):
+    """The manifest (dict) of the snapshot at spot (Place), None where there is none; and what is altered (list)."""
+    found = read_manifest(spot.manifest)
+    if not found or not os.path.isdir(spot.path):
+        return None, []
+    return found, altered(spot.path, found["files"])
 
 
 def altered(path, files):
@@ -90,6 +100,40 @@ def altered(path, files):
         there = {os.path.relpath(os.path.join(directory, name), path) for name in names + links}
         wrong |= there - set(wanted)
     return sorted(wrong)
+
+
+def rotten(path, files):
+    """The files (sorted list of str) of the snapshot at path whose content is another: reads all of them."""
+
+    def wrong(file):
+        place_of = os.path.join(path, file["path"])
+        return os.path.islink(place_of) or not os.path.isfile(place_of) or _lfs.sha256(place_of) != file["sha256"]
+
+    with concurrent.futures.ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+        return sorted(file["path"] for file, bad in zip(files, pool.map(wrong, files)) if bad)
+
+
+def told(spot, document, fetched, changed):
+    """What a module returns (dict) of the snapshot at spot (Place) with that manifest (document).
+
+    fetched: how many bytes of large files had to come for it.
+    """
+    return {
+        "changed": changed,
+        "path": spot.path,
+        "commit": document["commit"],
+        "manifest": spot.manifest,
+        "manifest_sha256": document["digest"],
+        "files": len(document["files"]),
+        "bytes_total": document["bytes_total"],
+        "bytes_fetched": fetched,
+        "checkpoint": document["checkpoint"],
+        "checkpoint_warnings": document.get("checkpoint_warnings", []),
+        "diff": {
+            "before": {} if changed else {spot.path: document["digest"]},
+            "after": {spot.path: document["digest"]},
+        },
+    }
 
 
 @contextlib.contextmanager
@@ -144,21 +188,17 @@ def forget(spot):
             os.rmdir(directory)
 
 
-def publish(spot, entries, document, git_dir):
-    """Make the snapshot at spot (Place) from proven objects and the blobs of git_dir; the paths (list) that are copies.
+def publish(spot, document, blocks):
+    """Make the snapshot at spot (Place) from proven objects and small files; the paths (list) that are copies.
 
-    It appears complete or not at all: the manifest (document) comes first, the directory by one rename after it, and
-    only both together count. An altered snapshot that stood there goes away.
+    blocks: from a file of the manifest (document) that is no LFS object to its content (iterable of bytes). It appears
+    complete or not at all: the manifest comes first, the directory by one rename after it, and only both together
+    count. An altered snapshot that stood there goes away.
     """
     staging = f"{spot.path}.partial-{os.getpid()}"
-    copied = _stage(staging, spot.store, {entry.path: entry for entry in entries}, document["files"], git_dir)
+    copied = _stage(staging, spot.store, document["files"], blocks)
     temporary = f"{spot.manifest}.partial-{os.getpid()}"
-    with open(temporary, "w", encoding="utf-8") as stream:
-        json.dump(document, stream, indent=1, sort_keys=True)
-        stream.write("\n")
-        stream.flush()
-        os.fchmod(stream.fileno(), 0o444)
-        os.fsync(stream.fileno())
+    write_manifest(temporary, document)
     os.rename(temporary, spot.manifest)
     if os.path.lexists(spot.path):
         os.rename(spot.path, f"{spot.path}.partial-old")
@@ -168,29 +208,51 @@ def publish(spot, entries, document, git_dir):
     return copied
 
 
-def _stage(staging, store, entries, files, git_dir):
+def write_manifest(path, document):
+    """Have the manifest (document) in a new file at path, on the disk."""
+    with open(path, "w", encoding="utf-8") as stream:
+        json.dump(document, stream, indent=1, sort_keys=True)
+        stream.write("\n")
+        stream.flush()
+        os.fchmod(stream.fileno(), 0o444)
+        os.fsync(stream.fileno())
+
+
+def _stage(staging, store, files, blocks):
     copied, directories = [], {staging}
     os.mkdir(staging, 0o755)
-    with _clone.Blobs(git_dir) as blobs:
-        for file in files:
-            target = os.path.join(staging, file["path"])
-            parent = os.path.dirname(target)
-            os.makedirs(parent, mode=0o755, exist_ok=True)
-            while parent not in directories:
-                directories.add(parent)
-                parent = os.path.dirname(parent)
-            if file["lfs"]:
-                if not _link(_lfs.object_path(store, file["sha256"]), target):
-                    copied.append(file["path"])
-                continue
-            with open(target, "xb") as stream:
-                for block in blobs.blocks(entries[file["path"]]):
-                    stream.write(block)
-            _lfs.seal(target)
+    for file in files:
+        target = os.path.join(staging, file["path"])
+        parent = os.path.dirname(target)
+        os.makedirs(parent, mode=0o755, exist_ok=True)
+        while parent not in directories:
+            directories.add(parent)
+            parent = os.path.dirname(parent)
+        if not file["lfs"]:
+            _write(target, file, blocks(file))
+        elif not _links.place(_lfs.object_path(store, file["sha256"]), target, file["sha256"]):
+            copied.append(file["path"])
     for directory in sorted(directories, key=len, reverse=True):
         _sync(directory)
         os.chmod(directory, 0o555)
     return copied
+
+
+def _write(target, file, blocks):
+    """Write a small file, sealed, if its blocks (iterable of bytes) are what the manifest says of it."""
+    digest = hashlib.sha256()
+    with open(target, "xb") as stream:
+        for block in blocks:
+            digest.update(block)
+            stream.write(block)
+    if digest.hexdigest() != file["sha256"]:
+        raise Problem(
+            f"{file['path']} is not what the manifest says of it.",
+            f"its sha256 is {digest.hexdigest()}, not {file['sha256']}",
+            "Run again: nothing was published.",
+            "file_altered",
+        )
+    _lfs.seal(target)
 
 
 def clean(home):
@@ -210,21 +272,6 @@ def clean(home):
         for name in names:
             if name.endswith(".lock"):
                 os.remove(os.path.join(directory, name))
-
-
-def _link(source, target):
-    """Hard-link source at target; where that cannot be, copy and return False."""
-    try:
-        os.link(source, target)
-        return True
-    except OSError as error:
-        if error.errno not in _LINK_REFUSED:
-            raise
-    shutil.copyfile(source, target)
-    if _lfs.sha256(target) != os.path.basename(source):
-        raise Problem(f"The copy of {source} went wrong.", f"at {target}", "Check the disk.", "copy_broken")
-    _lfs.seal(target)
-    return False
 
 
 def _sync(directory):

@@ -182,8 +182,16 @@ import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.llmops.nim.plugins.module_utils import _checkpoint, _clone, _hub, _lfs, _safetensors, _snapshot
-from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem, report
+from ansible_collections.llmops.nim.plugins.module_utils import (
+    _checkpoint,
+    _checkpoint_local,
+    _clone,
+    _hub,
+    _lfs,
+    _links,
+    _snapshot,
+)
+from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem, Refused, report
 
 ARGUMENT_SPEC = {
     "repo": {"type": "str", "required": True},
@@ -196,14 +204,6 @@ ARGUMENT_SPEC = {
     "retries": {"type": "int", "default": 3},
     "lock_timeout": {"type": "int", "default": 600},
 }
-
-
-class Refused(Exception):
-    """Several problems (list of Problem) at once."""
-
-    def __init__(self, problems):
-        super().__init__(report(problems))
-        self.problems = problems
 
 
 class Run:
@@ -240,10 +240,7 @@ class Run:
 
     def published(self, say=False):
         """The manifest (dict) of the snapshot if it is there and as published, else None."""
-        found = _snapshot.read_manifest(self.spot.manifest)
-        if not found or not os.path.isdir(self.spot.path):
-            return None
-        altered = _snapshot.altered(self.spot.path, found["files"])
+        found, altered = _snapshot.look(self.spot)
         if altered and say:
             verb = "would be" if self.module.check_mode else "is"
             self.module.warn(f"{self.spot.path} was altered and {verb} made anew: " + ", ".join(altered[:10]))
@@ -268,15 +265,20 @@ class Run:
                 _snapshot.forget(self.spot)
             raise
         self.fetch(clone, pointers)
-        headers = {path: self.header(path, pointer) for path, pointer in pointers.items() if _is_safetensors(path)}
+        headers = {
+            path: _checkpoint_local.header(path, _lfs.object_path(self.spot.store, pointer.oid))
+            for path, pointer in pointers.items()
+            if _checkpoint_local.is_safetensors(path)
+        }
         _snapshot.judge(document, *self.inspect(headers))
-        copied = _snapshot.publish(self.spot, entries, document, clone.git_dir)
+        with _clone.Blobs(clone.git_dir) as blobs:
+            copied = _snapshot.publish(self.spot, document, lambda file: blobs.blocks(entries[file["path"]]))
         if copied:
             self.module.warn("Copied, for want of hard links, and taking their space twice: " + ", ".join(copied))
         return self.result(document, changed=True)
 
     def plan(self, clone):
-        """The manifest to be (dict), the tree (list of Entry), and path -> Pointer; raises all that is against it."""
+        """The manifest to be (dict), path -> Entry, and path -> Pointer; raises all that is against it."""
         if not self.module.check_mode:
             clone.need_lfs()
         clone.fetch(self.wanted["retries"])
@@ -293,53 +295,23 @@ class Run:
         facts, warnings = self.inspect({}, problems + self.space(pointers.values(), clone.incomplete))
         document = _snapshot.manifest(self.wanted["repo"], self.commit, files)
         _snapshot.judge(document, facts, warnings)
-        return document, entries, pointers
+        return document, {entry.path: entry for entry in entries}, pointers
 
     def inspect(self, headers, problems=()):
         """The checkpoint's facts and warnings, from what plan() has read and the headers (path -> tensors or Problem).
 
         Raises what is wrong with it, the problems given included.
         """
-        sizes, contents, untracked = self.material
-        whole = {path: content for path, content in contents.items() if path in _checkpoint.TEXTS}
-        for path in contents:
-            if _is_safetensors(path):  # committed without git-lfs: of those, plan() has the first bytes alone
-                try:
-                    _safetensors.span(path, sizes[path], contents[path])
-                except Problem as problem:
-                    headers = {**headers, path: problem}
-        found, warnings, facts = _checkpoint.inspect(sizes, whole, untracked, headers)
+        found, warnings, facts = _checkpoint_local.inspect(*self.material, headers)
         if problems or found:
             raise Refused([*problems, *found])
         return facts, warnings
 
-    def header(self, path, pointer):
-        """The tensors of a fetched safetensors file, or the Problem with them."""
-        try:
-            return _safetensors.read(_lfs.object_path(self.spot.store, pointer.oid), path)
-        except Problem as problem:
-            return problem
-
     def space(self, pointers, incomplete):
         """What the disk says to fetching those of pointers that are not there yet (list of Problem)."""
-        there = self.spot.store
-        while not os.path.isdir(there):
-            there = os.path.dirname(there)
-        disk = os.statvfs(there)
-        free = disk.f_bavail * disk.f_frsize
         missing = _lfs.missing(self.spot.store, pointers)
         fetch = sum(pointer.size for pointer in missing) - sum(_lfs.incomplete(incomplete, missing).values())
-        reserve = self.wanted["reserve_bytes"]
-        if fetch + reserve <= free:
-            return []
-        return [
-            Problem(
-                f"The disk is too small: {_gib(fetch + reserve)} are needed, {_gib(free)} are free.",
-                f"{_gib(fetch)} to fetch and {_gib(reserve)} to be left free (reserve_bytes), at {there}",
-                "Remove releases that are no longer used, or put weights_dir on a larger disk.",
-                "disk_too_small",
-            )
-        ]
+        return _links.need_space(self.spot.store, fetch, self.wanted["reserve_bytes"])
 
     def fetch(self, clone, pointers, only=()):
         """Have the objects of pointers (path -> Pointer) in the store, each proven; only: paths to leave it at."""
@@ -382,22 +354,7 @@ class Run:
 
     def result(self, document, changed=False):
         """What the module returns for a manifest (dict)."""
-        return {
-            "changed": changed,
-            "path": self.spot.path,
-            "commit": self.commit,
-            "manifest": self.spot.manifest,
-            "manifest_sha256": document["digest"],
-            "files": len(document["files"]),
-            "bytes_total": document["bytes_total"],
-            "bytes_fetched": sum(pointer.size for pointer in self.fetched),
-            "checkpoint": document["checkpoint"],
-            "checkpoint_warnings": document.get("checkpoint_warnings", []),
-            "diff": {
-                "before": {} if changed else {self.spot.path: document["digest"]},
-                "after": {self.spot.path: document["digest"]},
-            },
-        }
+        return _snapshot.told(self.spot, document, sum(pointer.size for pointer in self.fetched), changed)
 
     def unknown(self):
         """What can be said in check mode on a host without git."""
@@ -411,15 +368,6 @@ class Run:
             "checkpoint_warnings": [],
             **dict.fromkeys(("manifest_sha256", "files", "bytes_total", "bytes_fetched")),
         }
-
-
-def _is_safetensors(path):
-    return path.endswith(".safetensors")
-
-
-def _gib(count):
-    """A number of bytes for people (str)."""
-    return f"{count / 1024**3:.2f} GiB"
 
 
 def main():

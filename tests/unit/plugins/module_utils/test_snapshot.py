@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import subprocess
@@ -199,18 +198,3 @@ def test_the_lock_is_held_by_a_child_that_outlives_its_parent(tmp_path):
     child.communicate(b"\n")
     with _snapshot.locked(path, 0):
         pass
-
-
-def test_a_copy_that_went_wrong_is_noticed(tmp_path, monkeypatch):
-    source = tmp_path / hashlib.sha256(b"data").hexdigest()
-    source.write_bytes(b"data")
-
-    def refuse(source, target):
-        raise OSError(18, "Invalid cross-device link")
-
-    monkeypatch.setattr(os, "link", refuse)
-    assert _snapshot._link(str(source), str(tmp_path / "copy")) is False
-    assert _lfs.is_sealed(str(tmp_path / "copy"), 4)
-    monkeypatch.setattr(_snapshot.shutil, "copyfile", lambda source, target: open(target, "wb").close())
-    with pytest.raises(Problem, match="went wrong"):
-        _snapshot._link(str(source), str(tmp_path / "other"))

@@ -15,6 +15,7 @@ import threading
 import time
 from pathlib import Path
 
+import parcels
 import pytest
 from ansible.module_utils import basic
 from hub_server import OUTSIDER, READER, Hub, pointer
@@ -33,14 +34,8 @@ MODULE = lfs_snapshot.__name__
 
 
 def weights(seed, size=200_000):
-    """A safetensors file of size bytes that depend on seed (int), with the tensors a and b."""
-    room = size - 8 - 192
-    places = {"a": [0, room - 2], "b": [room - 2, room]}
-    header = {
-        name: {"dtype": "U8", "shape": [end - at], "data_offsets": [at, end]} for name, (at, end) in places.items()
-    }
-    text = json.dumps(header).encode().ljust(192)
-    return len(text).to_bytes(8, "little") + text + (bytes([seed % 251, seed // 251 % 251]) * size)[:room]
+    """As parcels.weights(), larger."""
+    return parcels.weights(seed, size)
 
 
 @pytest.fixture
@@ -428,16 +423,16 @@ def test_wrong_bytes_of_an_earlier_run_are_not_the_hubs_fault(hub, run, store):
     assert [ranged for asked, ranged in hub.downloads() if asked == oid] == ["bytes=1000-199999", None]
 
 
-@pytest.mark.parametrize("moment", ["_link", "swap"])
+@pytest.mark.parametrize("moment", ["link", "swap"])
 def test_a_run_killed_while_publishing_leaves_nothing_behind(hub, run, store, monkeypatch, moment):
     commit = model(hub)
-    target, name = (lfs_snapshot._snapshot, "_link") if moment == "_link" else (os, "rename")
+    target, name = (lfs_snapshot._links, "place") if moment == "link" else (os, "rename")
     real = getattr(target, name)
 
     class Killed(BaseException):
         pass
 
-    def kill(source, destination):
+    def kill(source, destination, *_sha256):
         if moment == "swap" and not str(destination).endswith(commit):
             return real(source, destination)
         raise Killed

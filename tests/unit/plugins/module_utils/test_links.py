@@ -1,0 +1,104 @@
+# Copyright: the llmops.nim authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""A proven file at a second place: by hard link, by shared blocks, or as a copy that is proven."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+
+import pytest
+
+from ansible_collections.llmops.nim.plugins.module_utils import _lfs, _links
+from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
+
+SHA256 = hashlib.sha256(b"data").hexdigest()
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """A sealed file and a place for another one (str, str)."""
+    (tmp_path / "source").write_bytes(b"data")
+    _lfs.seal(str(tmp_path / "source"))
+    return str(tmp_path / "source"), str(tmp_path / "target")
+
+
+@pytest.fixture
+def no_links(monkeypatch):
+    def refuse(source, target):
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+
+
+@pytest.fixture
+def blocks_shared(monkeypatch):
+    """The file system shares blocks: what it is asked to clone is done by writing it. The requests (list)."""
+    asked = []
+
+    def clone(target, request, source):
+        asked.append(request)
+        os.write(target, os.pread(source, 100, 0))
+
+    monkeypatch.setattr(fcntl, "ioctl", clone)
+    return asked
+
+
+def refuse_blocks(monkeypatch):
+    def refuse(*_args):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "ioctl", refuse)
+
+
+def test_a_hard_link_is_the_first_choice(pair):
+    assert _links.place(*pair, SHA256) is True
+    assert os.path.samefile(*pair)
+
+
+def test_shared_blocks_come_before_a_copy(pair, no_links, blocks_shared):
+    assert _links.place(*pair, SHA256) is True
+    assert blocks_shared == [0x40049409]
+    assert not os.path.samefile(*pair)
+    assert _lfs.is_sealed(pair[1], 4)
+
+
+def test_a_copy_is_the_last_choice(pair, no_links, monkeypatch):
+    refuse_blocks(monkeypatch)
+    assert _links.place(*pair, SHA256) is False
+    assert _lfs.is_sealed(pair[1], 4)
+    with open(pair[1], "rb") as stream:
+        assert stream.read() == b"data"
+
+
+@pytest.mark.parametrize("hard", [True, False])
+def test_a_copy_that_went_wrong_is_noticed(pair, no_links, monkeypatch, hard):
+    refuse_blocks(monkeypatch)
+    monkeypatch.setattr(_links.shutil, "copyfile", lambda source, target: open(target, "wb").close())
+    with pytest.raises(Problem, match="went wrong"):
+        _links.place(*pair, SHA256, hard=hard)
+    assert not os.path.exists(pair[1])
+
+
+def test_what_others_may_write_to_is_no_hard_link_and_is_proven(pair, blocks_shared):
+    assert _links.place(*pair, SHA256, hard=False) is True
+    assert not os.path.samefile(*pair)
+    os.remove(pair[1])
+    with pytest.raises(Problem, match="went wrong"):
+        _links.place(*pair, "0" * 64, hard=False)
+
+
+def test_another_failure_is_no_reason_to_copy(pair):
+    with pytest.raises(FileNotFoundError):
+        _links.place(pair[0], os.path.join(pair[1], "none"), SHA256)
+
+
+def test_space_is_asked_of_the_nearest_directory_there_is(tmp_path):
+    place = str(tmp_path / "a" / "b")
+    assert _links.need_space(place, 1, 1) == []
+    [problem] = _links.need_space(place, 2**60, 2**61)
+    assert problem.code == "disk_too_small"
+    assert str(tmp_path) in problem.evidence
+    assert str(2**30) + ".00 GiB" in problem.evidence
