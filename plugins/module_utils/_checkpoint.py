@@ -30,6 +30,8 @@ _TOKENIZERS = (
 )
 _SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors\Z")
 _PICKLE = re.compile(r"[^/]+\.(bin|pt|pth|ckpt)\Z")
+# What a trainer leaves beside the weights, pickles as well.
+_TRAINER = re.compile(r"(training_args|optimizer|scheduler|rng_state|scaler)\b")
 _HUB_CACHE = re.compile(r"(?:models--[^/]+/)?(?:blobs|refs|snapshots)/")
 _LAYOUT = (
     "https://docs.nvidia.com/nim/large-language-models/1.15.0/ft-support.html: config.json, tokenizer files and "
@@ -37,18 +39,29 @@ _LAYOUT = (
 )
 
 
-def inspect(files, texts, untracked=(), headers=None):
+def has_weights(paths):
+    """Whether there are weights other than pickles among paths (iterable of str)."""
+    return any(path.endswith((".safetensors", ".engine")) for path in paths)
+
+
+def pickles(paths):
+    """Those of paths (iterable of str) that hold weights as pickle (sorted list)."""
+    return sorted(path for path in paths if _PICKLE.match(path) and not _TRAINER.match(path))
+
+
+def inspect(files, texts, untracked=(), headers=None, pickle=False):
     """What stands in the way of serving a checkpoint (list of Problem), what is doubtful (list of Problem), and the
     facts (dict, see _checkpoint_facts.KEYS).
 
     files: path -> size in bytes; texts: the content (bytes) of those of TEXTS that are there and could be read;
     untracked: the paths that hold an LFS pointer but are not marked filter=lfs in .gitattributes; headers: path ->
-    tensors (name -> Tensor), or the Problem with them, of the safetensors files whose headers were read.
+    tensors (name -> Tensor), or the Problem with them, of the safetensors files whose headers were read; pickle:
+    whether weights may be pickles.
     """
     problems = []
     documents = {name: _json(name, texts, problems) for name in TEXTS}
     kind = _kind(files)
-    shards, missing = ([], []) if kind == "hub_cache" else _weights(files, documents[INDEX], kind == "adapter")
+    shards, missing = ([], []) if kind == "hub_cache" else _weights(files, documents[INDEX], kind == "adapter", pickle)
     problems += missing + _layout(files, kind)
     needed = {*shards, *TEXTS, *(name for names in _TOKENIZERS for name in names)}
     problems += [
@@ -78,7 +91,7 @@ def inspect(files, texts, untracked=(), headers=None):
 def weight_paths(files, texts):
     """The paths (list of str) of those weights that are there; the arguments as in inspect()."""
     kind = _kind(files)
-    return [] if kind == "hub_cache" else _weights(files, _json(INDEX, texts, []), kind == "adapter")[0]
+    return [] if kind == "hub_cache" else _weights(files, _json(INDEX, texts, []), kind == "adapter", True)[0]
 
 
 def _kind(files):
@@ -92,7 +105,7 @@ def _kind(files):
     for folder, kind in (("trtllm_engine/", "trtllm_engine"), ("trtllm_ckpt/", "trtllm_checkpoint")):
         if any(path.startswith(folder) for path in files):
             return kind
-    return "huggingface" if any(_SHARD.match(path) or _PICKLE.match(path) for path in files) else None
+    return "huggingface" if any(map(_SHARD.match, files)) or pickles(files) else None
 
 
 def _layout(files, kind):
@@ -162,8 +175,8 @@ def _json(name, texts, problems):
     return {}
 
 
-def _weights(files, index, adapter_only):
-    """The paths of the weights (list of str), and the problems with them."""
+def _weights(files, index, adapter_only, pickle):
+    """The paths of the weights (list of str), and the problems with them. pickle: whether they may be pickles."""
     engine = sorted(path for path in files if path.startswith(("trtllm_ckpt/", "trtllm_engine/")))
     if INDEX in files:
         named = index.get("weight_map")
@@ -202,13 +215,16 @@ def _weights(files, index, adapter_only):
                 _LAYOUT,
             )
         ]
-    pickles = sorted(path for path in files if _PICKLE.match(path))
-    if pickles:
+    found = pickles(files)
+    if found and pickle:
+        return found, []
+    if found:
         return [], [
             Problem(
                 "The weights are there as pickle only.",
-                ", ".join(pickles[:10]),
-                "Publish them as safetensors (save_pretrained(safe_serialization=True)); a pickle runs code when read.",
+                ", ".join(found[:10]),
+                "Publish them as safetensors (save_pretrained(safe_serialization=True)): a pickle runs code when read. "
+                "If you trust its author and the NIM reads it, name the repository in weights_allow_pickle.",
                 "pickle_only",
                 _LAYOUT,
             )

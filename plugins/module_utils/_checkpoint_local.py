@@ -14,11 +14,12 @@ from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 HEAD = 64  # bytes of a small file that inspect() wants, if its text is not wanted whole
 
 
-def inspect(sizes, contents, untracked, headers):
+def inspect(sizes, contents, untracked, headers, pickle=False):
     """As _checkpoint.inspect(): problems, warnings and facts.
 
     sizes: path -> bytes of all files; contents: path -> the content of small files, of those in _checkpoint.TEXTS all,
-    of others the HEAD; headers: path -> tensors, or the Problem with them, of the large safetensors files.
+    of others the HEAD; headers: path -> tensors, or the Problem with them, of the large safetensors files; pickle:
+    whether weights may be pickles.
     """
     headers, texts = dict(headers), {}
     for path, content in contents.items():
@@ -29,7 +30,7 @@ def inspect(sizes, contents, untracked, headers):
                 _safetensors.span(path, sizes[path], content)
             except Problem as problem:
                 headers[path] = problem
-    return _checkpoint.inspect(sizes, texts, untracked, headers)
+    return _checkpoint.inspect(sizes, texts, untracked, headers, pickle)
 
 
 def header(path, place):

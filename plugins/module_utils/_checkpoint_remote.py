@@ -27,16 +27,17 @@ _REFUSALS = (
 )
 
 
-def read(endpoint, repo, commit, token=None):
-    """What is known of repo at commit before it is fetched (dict).
+def read(endpoint, repo, commit, token, selection, pickle=False):
+    """What is known of repo at commit before it is fetched (dict), of the files that selection (Selection) takes.
 
     repo, commit, read (bool), problems and warnings (lists of Problem.as_dict()), and the facts, all None where read is
-    False: a hub that cannot be read now is a warning, one that refuses is a problem.
+    False: a hub that cannot be read now is a warning, one that refuses is a problem. pickle: whether weights may be
+    pickles.
     """
     found = {"repo": repo, "commit": commit, "read": False, "problems": [], "warnings": []}
     found.update(dict.fromkeys(_checkpoint_facts.KEYS))
     try:
-        problems, warnings, facts = _inspect(HubFiles(endpoint, repo, commit, token))
+        problems, warnings, facts = _inspect(HubFiles(endpoint, repo, commit, token), selection, pickle)
     except NoApi as error:
         found["warnings"] = [_unread(repo, str(error)).as_dict()]
     except Problem as problem:
@@ -51,14 +52,16 @@ def read(endpoint, repo, commit, token=None):
     return found
 
 
-def _inspect(hub):
+def _inspect(hub, selection, pickle):
     sizes = hub.sizes()
+    chosen = selection.take(sizes)
+    sizes = {path: size for path, size in sizes.items() if path in chosen}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         texts = [path for path in _checkpoint.TEXTS if path in sizes]
         texts = dict(zip(texts, pool.map(hub.text, texts)))
         shards = [path for path in _checkpoint.weight_paths(sizes, texts) if path.endswith(".safetensors")]
         headers = dict(zip(shards, pool.map(lambda path: _header(hub, path, sizes[path]), shards)))
-    return _checkpoint.inspect(sizes, texts, headers=headers)
+    return _checkpoint.inspect(sizes, texts, headers=headers, pickle=pickle)
 
 
 def _header(hub, path, size):

@@ -11,6 +11,7 @@ Nothing is ever checked out, so no smudge filter, hook or C(.lfsconfig) of the r
 from __future__ import annotations
 
 import collections
+import contextlib
 import hashlib
 import os
 import re
@@ -20,6 +21,8 @@ from ansible_collections.llmops.nim.plugins.module_utils import _hub, _lfs
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 
 Entry = collections.namedtuple("Entry", "path blob size")
+
+_IDENTITY = ("-c", "user.name=llmops.nim", "-c", "user.email=nobody@localhost")
 
 
 class Clone:
@@ -77,17 +80,38 @@ class Clone:
         if not os.path.islink(os.path.join(lfs, "objects")):
             os.symlink(os.path.relpath(objects, lfs), os.path.join(lfs, "objects"))
 
-    def fetch_objects(self, transfers, retries, only=()):
-        """One run of git lfs fetch, for the paths in only or for all: (whether it worked, its words).
+    def fetch_objects(self, transfers, retries, entries):
+        """One run of git lfs fetch, for the pointers among entries (list of Entry): (whether it worked, its words).
 
         git-lfs itself repeats each transfer up to retries times, which saves the others from waiting for it.
         """
         settings = [f"lfs.storage={os.path.join(self.git_dir, 'lfs')}", "lfs.fetchrecentalways=false"]
         settings += [f"lfs.concurrenttransfers={transfers}", f"lfs.transfer.maxretries={max(1, retries)}"]
-        # -I and -X always, so that no setting of the user leaves files out.
-        command = ["lfs", "fetch", "-I", ",".join(only), "-X", "", "origin", self.commit]
+        # -I and -X, so that no setting of the user leaves files out.
+        command = ["lfs", "fetch", "-I", "", "-X", "", "origin", self._commit_of(entries)]
         rc, out, err = self.run(*command, config=settings)
         return rc == 0, out + err
+
+    def _commit_of(self, entries):
+        """A commit (40 hex digits) that holds these entries alone.
+
+        Patterns of git-lfs could not say it: a name may have commas, and is looked for in all directories.
+        """
+        listing = "".join(f"100644 {entry.blob}\t{entry.path}\0" for entry in entries)
+        with self._index():
+            self._local("update-index", "-z", "--index-info", data=listing, binary_data=True)
+            tree = self._local("write-tree").strip()
+        return self._local(*_IDENTITY, "commit-tree", "-m", "", tree).strip()
+
+    @contextlib.contextmanager
+    def _index(self):
+        """An index for git to work with, empty; it is gone afterwards."""
+        try:
+            self._local("read-tree", "--empty")
+            yield
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(os.path.join(self.git_dir, "index"))
 
     def tree(self):
         """The files (list of Entry) of the commit, and the problems (list of Problem) with them."""
@@ -119,14 +143,9 @@ class Clone:
         """Those of paths that .gitattributes does not hand to git-lfs."""
         if not paths:
             return []
-        index = os.path.join(self.git_dir, "index")
-        try:
-            # Reading attributes of a commit wants an index in any git before 2.40.
+        with self._index():  # reading attributes of a commit wants one in any git before 2.40
             self._local("read-tree", self.commit)
             words = self._local("check-attr", "--cached", "--stdin", "-z", "filter", data="\0".join(paths) + "\0")
-        finally:
-            if os.path.exists(index):
-                os.remove(index)
         fields = words.split("\0")
         return [path for path, value in zip(fields[0::3], fields[2::3]) if value != "lfs"]
 

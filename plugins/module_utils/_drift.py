@@ -79,7 +79,7 @@ def altered(release):
     Compares names, sizes, modes and modification times with what was published; reads no weights.
     """
     sources = [mount.rsplit(":", 2)[0] for mount in release["settings"]["mounts"]]
-    path = next((one for one in sources if release["commit"] and os.path.basename(one) == release["commit"]), None)
+    path = next((one for one in sources if release["commit"] and os.path.basename(one)[:40] == release["commit"]), None)
     if path is None:
         return None
     manifest = _snapshot.read_manifest(path + ".manifest.json")

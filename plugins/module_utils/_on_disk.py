@@ -15,7 +15,7 @@ import re
 from ansible_collections.llmops.nim.plugins.module_utils import _snapshot
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 
-_SNAPSHOT = re.compile(r"([\w.-]+/[\w.-]+)@([0-9a-f]{40})")
+_SNAPSHOT = re.compile(r"([\w.-]+/[\w.-]+)@([0-9a-f]{40}(?:-[0-9a-f]{8})?)")
 
 
 def engines(cache):
@@ -28,7 +28,7 @@ def engines(cache):
 
 
 def parse_snapshot(text):
-    """Repository and commit in C(org/repo@commit); a Problem when it is none."""
+    """Repository and name of the snapshot in C(org/repo@commit); a Problem when it is none."""
     match = _SNAPSHOT.fullmatch(text)
     if not match:
         raise Problem(
@@ -40,11 +40,11 @@ def parse_snapshot(text):
     return match.groups()
 
 
-def is_published(weights_dir, repo, commit):
-    """Is there a whole snapshot of the repository at this commit, as it was published?"""
-    spot = _snapshot.place(weights_dir, repo, commit)
+def is_published(weights_dir, repo, name):
+    """Is there a whole snapshot of that name of the repository, as it was published?"""
+    spot = _snapshot.place(weights_dir, repo, name)
     try:
-        found = _snapshot.read_manifest(spot.manifest)
-        return bool(found) and os.path.isdir(spot.path) and not _snapshot.altered(spot.path, found["files"])
+        found, altered = _snapshot.look(spot)
+        return bool(found) and not altered
     except OSError:
         return False

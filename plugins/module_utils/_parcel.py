@@ -90,10 +90,11 @@ def strangers(directory, document):
     return sorted(found + [os.path.join(files, name) for name in names if name not in known])
 
 
-def read(directory, repo, commit, manifest_sha256=None):
+def read(directory, repo, commit, selection, manifest_sha256=None):
     """The manifest (dict) of the parcel of repo at commit, if it is one that can be published.
 
-    manifest_sha256: the digest that it must have, if known. Raises Problem. Looks at no file but the manifest.
+    selection: the patterns (dict) by which it must have been made. manifest_sha256: the digest that it must have, if
+    known. Raises Problem. Looks at no file but the manifest.
     """
     path = os.path.join(directory, MANIFEST)
     if not os.path.isfile(path) or os.path.islink(path):
@@ -104,6 +105,8 @@ def read(directory, repo, commit, manifest_sha256=None):
     seen = _manifest_fault(document)
     if not seen and (document["repo"], document["commit"]) != (repo, commit):
         seen = f"it is of {document['repo']}@{document['commit']}, wanted is {repo}@{commit}"
+    if not seen and document["selection"] != selection:
+        seen = f"it was made with other patterns, {ascii(document['selection'])[:500]}"
     if not seen and manifest_sha256 not in (None, document["digest"]):
         seen = f"its digest is {document['digest']}, wanted is {manifest_sha256}"
     if seen:
@@ -113,7 +116,7 @@ def read(directory, repo, commit, manifest_sha256=None):
 
 def _manifest_fault(document):
     """What is wrong with a manifest of unknown origin (anything), or an empty str."""
-    kinds = {"repo": str, "commit": str, "files": list, "checkpoint": dict, "bytes_total": int}
+    kinds = {"repo": str, "commit": str, "files": list, "checkpoint": dict, "bytes_total": int, "selection": dict}
     if not isinstance(document, dict) or not all(isinstance(document.get(key), kinds[key]) for key in kinds):
         return "it is no manifest"
     paths, sizes = set(), {}

@@ -33,8 +33,11 @@ class Import:
         self._document = document
         self.fetched = sum(large(document, needed).values())  # bytes
 
-    def judge(self):
-        """The manifest (dict) to be published, with what the files say of the checkpoint; raises Refused."""
+    def judge(self, pickle):
+        """The manifest (dict) to be published, with what the files say of the checkpoint; raises Refused.
+
+        pickle: whether weights may be pickles.
+        """
         files = [{key: file[key] for key in ("path", "size", "sha256", "lfs")} for file in self._document["files"]]
         contents, headers = {}, {}
         for file in files:
@@ -46,10 +49,10 @@ class Import:
             elif _checkpoint_local.is_safetensors(path):
                 headers[path] = _checkpoint_local.header(path, place)
         sizes = {file["path"]: file["size"] for file in files}
-        problems, warnings, facts = _checkpoint_local.inspect(sizes, contents, (), headers)
+        problems, warnings, facts = _checkpoint_local.inspect(sizes, contents, (), headers, pickle)
         if problems:
             raise Refused(problems)
-        document = _snapshot.manifest(self._document["repo"], self._document["commit"], files)
+        document = _snapshot.manifest(*(self._document[key] for key in ("repo", "commit", "selection")), files)
         _snapshot.judge(document, facts, warnings)
         return document
 

@@ -74,7 +74,9 @@ def _plan(model, observed, images, weights, weights_dir, rollout):
     found = [one for one in observed["releases"] if one["model"] == model["name"]]
 
     def release_on(these, slot="a"):
-        return release(model, images[model["image"]], weights["commits"][key], these, weights_dir, slot)
+        return release(
+            model, images[model["image"]], weights["commits"][key], these, weights_dir, slot, weights["selection"]
+        )
 
     try:
         observed = _begun(model, observed, found, release_on)
@@ -126,7 +128,7 @@ def _plan(model, observed, images, weights, weights_dir, rollout):
             memory, problems, warnings = judge(gpus)
     problems += [in_the_way] if in_the_way else []
     wanted = release_on(gpus, slot)
-    fetch = _fetch(model, wanted, observed, images, checkpoint)
+    fetch = _fetch(model, wanted, observed, images, checkpoint, weights["selection"])
     return dict(
         item,
         **todo,
@@ -195,8 +197,8 @@ def _fallback(wanted, before):
     return kept + f"{before['container']} serves again."
 
 
-def _fetch(model, wanted, observed, images, checkpoint):
-    snapshot = f"{model['weights']['repo']}@{wanted['labels'][LABEL + 'commit']}"
+def _fetch(model, wanted, observed, images, checkpoint, selection):
+    snapshot = f"{model['weights']['repo']}@{wanted['labels'][LABEL + 'commit']}{selection}"
     return {
         "image_bytes": 0 if model["image"] in observed["images"] else images[model["image"]]["bytes"],
         "weights_bytes": 0 if observed["snapshots"].get(snapshot) else checkpoint.get("bytes"),

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import collections
 import os
+import re
 
 from ansible_collections.llmops.nim.plugins.module_utils import _host_docker, _ledger
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
@@ -177,11 +178,17 @@ def snapshot_reason(path, age, needed, known, grace):
     age: seconds (int) since it was published. needed, known: Needs of the host, now and ever. grace: seconds for which
     one that nobody has used yet waits for its release.
     """
-    if any(_overlap(path, one) for one in needed.snapshots):
+    # By the commit, whatever was selected of it: a ledger does not say.
+    path = _commit_path(path)
+    if any(_overlap(path, _commit_path(one)) for one in needed.snapshots):
         return "a release that is kept needs it, or a container has it mounted"
     if path not in known.snapshots and age < grace:
         return "just published: a release may be about to use it"
     return None
+
+
+def _commit_path(path):
+    return re.sub(r"(/[0-9a-f]{40})-[0-9a-f]{8}(?=/|\Z)", r"\1", path.rstrip("/"))
 
 
 def _overlap(one, other):

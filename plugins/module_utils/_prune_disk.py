@@ -27,7 +27,7 @@ from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 Snapshot = collections.namedtuple("Snapshot", "name path document age")
 Engine = collections.namedtuple("Engine", "model name path age")
 
-_COMMIT = re.compile(r"([0-9a-f]{40})(\.manifest\.json)?")
+_COMMIT = re.compile(r"([0-9a-f]{40}(?:-[0-9a-f]{8})?)(\.manifest\.json)?")
 _MANIFEST = ".manifest.json"
 # lfs_snapshot removes what bears this, too.
 _GOING = ".partial-pruned"

@@ -41,7 +41,7 @@ def _digest(value):
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def engine_name(model, contract, image, commit, gpus):
+def engine_name(model, contract, image, snapshot, gpus):
     """NIM_CUSTOM_MODEL_NAME: the name under which NIM caches the engine that it builds.
 
     NIM is not known to notice other weights under an old name, so everything an engine depends on is in the hash:
@@ -49,7 +49,7 @@ def engine_name(model, contract, image, commit, gpus):
     the same kind, on this host or another, can use the engine.
     """
     key = {
-        "weights": [model["weights"]["repo"], commit],
+        "weights": [model["weights"]["repo"], snapshot],
         "image": image["digest"],
         "gpus": [gpu["name"] for gpu in gpus],
         "profile": model["profile"],
@@ -58,22 +58,23 @@ def engine_name(model, contract, image, commit, gpus):
     return f"{model['name']}-{_digest(key)[:12]}"
 
 
-def weights_path(weights_dir, repository, commit):
-    """Where the snapshot of a repository (org/name) at a commit lies on the host, a path as str."""
-    return f"{weights_dir}/{repository.replace('/', '--')}/{commit}"
+def weights_path(weights_dir, repository, snapshot):
+    """Where a snapshot (its name) of a repository (org/name) lies on the host, a path as str."""
+    return f"{weights_dir}/{repository.replace('/', '--')}/{snapshot}"
 
 
-def release(model, image, commit, gpus, weights_dir, slot="a"):
+def release(model, image, commit, gpus, weights_dir, slot="a", selection=""):
     """The release (dict) that nim_models wishes for, before its profile is known.
 
     model: dict of MODEL_OPTIONS. image: dict as nim_image_info returns it. commit: 40-hex str of the weights.
     gpus: the GPUs it is to have, dicts of gpu_host_info. weights_dir: where snapshots lie on the host. slot: of
-    _models.slots(), on whose port it will answer; it is no part of the release's identity.
+    _models.slots(), on whose port it will answer; it is no part of the release's identity. selection: what the name
+    of the snapshot has behind the commit (str).
     Raises Problem for an image or a variable with which the weights cannot be served.
     """
     contract = contract_of(model, image)
     repository = model["weights"]["repo"]
-    engine = engine_name(model, contract, image, commit, gpus)
+    engine = engine_name(model, contract, image, commit + selection, gpus)
     settings = {
         "image": image["pinned"],
         "env": release_environment(model, contract, engine, len(gpus)),
@@ -84,7 +85,7 @@ def release(model, image, commit, gpus, weights_dir, slot="a"):
         "shm_size": model["shm_size"],
         "user": f"{model['uid']}:{GROUP}",
         "volumes": [
-            f"{weights_path(weights_dir, repository, commit)}:{WEIGHTS_MOUNT}:ro",
+            f"{weights_path(weights_dir, repository, commit + selection)}:{WEIGHTS_MOUNT}:ro",
             f"{cache_dir(model['name'])}:{CACHE_MOUNT}:rw",
         ],
     }

@@ -6,7 +6,8 @@
 Private to the collection: breaking changes at any time.
 
 <weights_dir>/objects/<aa>/<bb>/<sha256>       LFS objects of all repositories
-<weights_dir>/<org>--<repo>/<commit>/          the snapshot: hard links to objects, and the small files
+<weights_dir>/<org>--<repo>/<commit>/          the snapshot: hard links to objects, and the small files; its name is
+                                               <commit>-<hash> where the selection of files is not the default
 <weights_dir>/<org>--<repo>/<commit>.manifest.json
 <weights_dir>/<org>--<repo>/git/               the clone, bare; downloads that are not complete lie in git/lfs
 <weights_dir>/<org>--<repo>/lock               held by the run that works here, and by the git it started
@@ -32,10 +33,10 @@ Place = collections.namedtuple("Place", "store home path manifest git lock")
 _MANIFEST_FORMAT = 1
 
 
-def place(weights_dir, repo, commit):
-    """The paths (Place) of a repository's commit beneath weights_dir."""
+def place(weights_dir, repo, name):
+    """The paths (Place) of a snapshot of a repository beneath weights_dir; name: the commit, and Selection.suffix."""
     home = os.path.join(weights_dir, repo.replace("/", "--"))
-    path, git, lock = (os.path.join(home, name) for name in (commit, "git", "lock"))
+    path, git, lock = (os.path.join(home, name) for name in (name, "git", "lock"))
     return Place(weights_dir, home, path, path + ".manifest.json", git, lock)
 
 
@@ -50,12 +51,16 @@ def digest(files):
     return hashlib.sha256(listing.encode("utf-8")).hexdigest()
 
 
-def manifest(repo, commit, files):
-    """The manifest (dict) of files (list of dict: path, size, sha256, lfs); judge() completes it."""
+def manifest(repo, commit, selection, files):
+    """The manifest (dict) of files (list of dict: path, size, sha256, lfs), which judge() completes.
+
+    selection: the patterns (dict) that took them.
+    """
     return {
         "format": _MANIFEST_FORMAT,
         "repo": repo,
         "commit": commit,
+        "selection": selection,
         "digest": digest(files),
         "bytes_total": sum(file["size"] for file in files),
         "files": sorted(files, key=lambda file: file["path"].encode("utf-8")),

@@ -42,7 +42,8 @@ options:
     default: /var/lib/nim/weights
   snapshots:
     description:
-      - Snapshots to look for beneath O(weights_dir), each C(org/repo@commit) with the whole commit. See RV(snapshots).
+      - Snapshots to look for beneath O(weights_dir), each C(org/repo@commit) with the whole commit, as
+        RV(llmops.nim.nim_weights_info#module:snapshots) names them. See RV(snapshots).
     type: list
     elements: str
     default: []

@@ -20,6 +20,8 @@ description:
   - A download that was cut, or whose run was killed, goes on where it stopped.
   - Where the snapshot is complete nothing is written, and with a commit as O(revision) nothing is connected to. The
     check compares names, sizes, modes and modification times, and does not read the files again.
+extends_documentation_fragment:
+  - llmops.nim.selection
 attributes:
   check_mode:
     support: full
@@ -55,6 +57,11 @@ options:
     description: The absolute path of the directory that holds objects and snapshots.
     type: path
     default: /var/lib/nim/weights
+  allow_pickle:
+    description:
+      - Whether the weights may be pickles, where the repository has no others. A pickle runs code when it is read.
+    type: bool
+    default: false
   transfers:
     description: How many files to download at the same time.
     type: int
@@ -189,6 +196,7 @@ from ansible_collections.llmops.nim.plugins.module_utils import (
     _hub,
     _lfs,
     _links,
+    _selection,
     _snapshot,
 )
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem, Refused, report
@@ -199,6 +207,8 @@ ARGUMENT_SPEC = {
     "endpoint": {"type": "str", "default": _hub.HUB},
     "token": {"type": "str", "no_log": True},
     "weights_dir": {"type": "path", "default": "/var/lib/nim/weights"},
+    **_selection.ARGUMENT_SPEC,
+    "allow_pickle": {"type": "bool", "default": False},
     "transfers": {"type": "int", "default": 8},
     "reserve_bytes": {"type": "int", "default": 1024**3},
     "retries": {"type": "int", "default": 3},
@@ -221,8 +231,9 @@ class Run:
         wanted = self.wanted
         hub = (wanted["endpoint"], wanted["repo"], wanted["revision"], self.token)
         _hub.check(*hub)
+        self.selection = _selection.Selection(wanted["include"], wanted["exclude"])
         self.commit = _hub.resolve(self.module.run_command, *hub)
-        self.spot = _snapshot.place(wanted["weights_dir"], wanted["repo"], self.commit)
+        self.spot = _snapshot.place(wanted["weights_dir"], wanted["repo"], self.commit + self.selection.suffix)
         found = self.published(say=True)
         if found:
             return self.result(found)
@@ -244,7 +255,9 @@ class Run:
         if altered and say:
             verb = "would be" if self.module.check_mode else "is"
             self.module.warn(f"{self.spot.path} was altered and {verb} made anew: " + ", ".join(altered[:10]))
-        return None if altered else found
+        if altered or not found or found.get("selection") != self.selection.as_dict():
+            return None
+        return found
 
     def foresee(self):
         """What make() would do, from a clone of the small files in a temporary directory."""
@@ -264,7 +277,7 @@ class Run:
             if new:  # a refusal leaves no trace
                 _snapshot.forget(self.spot)
             raise
-        self.fetch(clone, pointers)
+        self.fetch(clone, pointers, entries)
         headers = {
             path: _checkpoint_local.header(path, _lfs.object_path(self.spot.store, pointer.oid))
             for path, pointer in pointers.items()
@@ -283,26 +296,28 @@ class Run:
             clone.need_lfs()
         clone.fetch(self.wanted["retries"])
         entries, problems = clone.tree()
-        files, contents, pointers = clone.survey(entries, _checkpoint.TEXTS)
+        chosen = self.selection.take([entry.path for entry in entries])
+        entries = {entry.path: entry for entry in entries if entry.path in chosen}
+        files, contents, pointers = clone.survey(entries.values(), _checkpoint.TEXTS)
         large = {path: pointers[path] for path in _checkpoint.TEXTS if path in pointers}
         if large and not self.module.check_mode:
-            self.fetch(clone, large, only=sorted(large))
+            self.fetch(clone, large, entries)
         for path, pointer in large.items():
             if not _lfs.missing(self.spot.store, [pointer]):
                 contents[path] = self.content(pointer)
         sizes = {file["path"]: file["size"] for file in files}
         self.material = (sizes, contents, clone.untracked(list(pointers)))
         facts, warnings = self.inspect({}, problems + self.space(pointers.values(), clone.incomplete))
-        document = _snapshot.manifest(self.wanted["repo"], self.commit, files)
+        document = _snapshot.manifest(self.wanted["repo"], self.commit, self.selection.as_dict(), files)
         _snapshot.judge(document, facts, warnings)
-        return document, {entry.path: entry for entry in entries}, pointers
+        return document, entries, pointers
 
     def inspect(self, headers, problems=()):
         """The checkpoint's facts and warnings, from what plan() has read and the headers (path -> tensors or Problem).
 
         Raises what is wrong with it, the problems given included.
         """
-        found, warnings, facts = _checkpoint_local.inspect(*self.material, headers)
+        found, warnings, facts = _checkpoint_local.inspect(*self.material, headers, self.wanted["allow_pickle"])
         if problems or found:
             raise Refused([*problems, *found])
         return facts, warnings
@@ -313,8 +328,8 @@ class Run:
         fetch = sum(pointer.size for pointer in missing) - sum(_lfs.incomplete(incomplete, missing).values())
         return _links.need_space(self.spot.store, fetch, self.wanted["reserve_bytes"])
 
-    def fetch(self, clone, pointers, only=()):
-        """Have the objects of pointers (path -> Pointer) in the store, each proven; only: paths to leave it at."""
+    def fetch(self, clone, pointers, entries):
+        """Have the objects of pointers (path -> Pointer) in the store, each proven; entries: path -> Entry."""
         store, wanted = self.spot.store, set(pointers.values())
         paths = {pointer.oid: path for path, pointer in pointers.items()}
         healed = _lfs.prove(store, wanted)
@@ -328,7 +343,9 @@ class Run:
         suspects = set()
 
         def attempt():
-            worked, text = clone.fetch_objects(self.wanted["transfers"], self.wanted["retries"], only)
+            worked, text = clone.fetch_objects(
+                self.wanted["transfers"], self.wanted["retries"], [entries[path] for path in pointers]
+            )
             wrong = _lfs.mismatched(text)
             _lfs.discard(clone.incomplete, wrong)
             if wrong - suspects:  # bytes that an earlier run left may be at fault: once more, from the first byte

@@ -17,6 +17,7 @@ description:
     being served is returned, and does not make the module fail.
 extends_documentation_fragment:
   - llmops.nim.reads_only
+  - llmops.nim.selection
 options:
   weights:
     description: The repositories and revisions. One that occurs twice is asked about once.
@@ -39,6 +40,12 @@ options:
   token:
     description: The token for repositories that are gated or private. It is given to the address in O(endpoint) only.
     type: str
+  allow_pickle:
+    description:
+      - Repositories whose weights may be pickles, where they have no others. A pickle runs code when it is read.
+    type: list
+    elements: str
+    default: []
   checkpoints:
     description:
       - Whether to read the checkpoints as well.
@@ -78,11 +85,20 @@ commits:
   returned: success
   sample: {"nvidia/OpenMath2-Llama3.1-8B@main": "0a4c7e01b2d9c3f4a5b6c7d8e9f0011223344556"}
 snapshots:
-  description: The same, each C(repo@commit) once, as M(llmops.nim.gpu_host_info) takes them.
+  description:
+    - The same, each C(repo@commit) once, as M(llmops.nim.gpu_host_info) takes them. With O(include) or O(exclude) the
+      name of the snapshot stands in the place of the commit.
   type: list
   elements: str
   returned: success
   sample: ["nvidia/OpenMath2-Llama3.1-8B@0a4c7e01b2d9c3f4a5b6c7d8e9f0011223344556"]
+selection:
+  description:
+    - What the name of a snapshot has behind the commit, by which those with other O(include) or O(exclude) are told
+      apart. Empty by default.
+  type: str
+  returned: success
+  sample: "-0a1b2c3d"
 checkpoints:
   description:
     - What is known of each checkpoint, by C(repo@revision). What its files do not tell is null. Empty without
@@ -192,7 +208,7 @@ checkpoints:
       type: int
       sample: 2471645608
     bytes:
-      description: The size of all files in bytes.
+      description: The size in bytes of all files that are wanted.
       type: int
       sample: 2488922340
 problems:
@@ -208,7 +224,7 @@ problem:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.llmops.nim.plugins.module_utils import _checkpoint_remote, _hub
+from ansible_collections.llmops.nim.plugins.module_utils import _checkpoint_remote, _hub, _selection
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem, report
 
 ARGUMENT_SPEC = {
@@ -223,24 +239,33 @@ ARGUMENT_SPEC = {
     },
     "endpoint": {"type": "str", "default": _hub.HUB},
     "token": {"type": "str", "no_log": True},
+    **_selection.ARGUMENT_SPEC,
+    "allow_pickle": {"type": "list", "elements": "str", "default": []},
     "checkpoints": {"type": "bool", "default": True},
 }
 
 
-def read(commits, endpoint, token):
+def read(commits, params, selection):
     """What _checkpoint_remote.read() says of each of commits (repo@revision -> commit), each asked about once."""
     found = {}
     for key, commit in commits.items():
         repo = key.partition("@")[0]
         if (repo, commit) not in found:
-            found[repo, commit] = _checkpoint_remote.read(endpoint, repo, commit, token)
+            pickle = repo in params["allow_pickle"]
+            found[repo, commit] = _checkpoint_remote.read(
+                params["endpoint"], repo, commit, params["token"], selection, pickle
+            )
     return {key: found[key.partition("@")[0], commit] for key, commit in commits.items()}
 
 
 def main():
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     endpoint, token = module.params["endpoint"], module.params["token"]
-    commits, problems = {}, []
+    commits, problems, selection = {}, [], None
+    try:
+        selection = _selection.Selection(module.params["include"], module.params["exclude"])
+    except Problem as problem:
+        problems.append(problem)
     for repo, revision in sorted({(one["repo"], one["revision"]) for one in module.params["weights"]}):
         try:
             commits[f"{repo}@{revision}"] = _hub.resolve(module.run_command, endpoint, repo, revision, token)
@@ -249,9 +274,11 @@ def main():
     if problems:
         told = [problem.as_dict() for problem in problems]
         module.fail_json(msg=report(problems), problem=told[0], problems=told)
-    checkpoints = read(commits, endpoint, token) if module.params["checkpoints"] else {}
-    snapshots = sorted({f"{key.partition('@')[0]}@{commit}" for key, commit in commits.items()})
-    module.exit_json(changed=False, commits=commits, snapshots=snapshots, checkpoints=checkpoints)
+    checkpoints = read(commits, module.params, selection) if module.params["checkpoints"] else {}
+    snapshots = sorted({f"{key.partition('@')[0]}@{commit}{selection.suffix}" for key, commit in commits.items()})
+    module.exit_json(
+        changed=False, commits=commits, snapshots=snapshots, selection=selection.suffix, checkpoints=checkpoints
+    )
 
 
 if __name__ == "__main__":

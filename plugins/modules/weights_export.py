@@ -17,6 +17,8 @@ description:
     they are copies.
   - The snapshot is checked by names, sizes, modes and modification times, and with O(deep) read again as a whole.
   - The manifest is written last, so a directory with a manifest is a whole parcel.
+extends_documentation_fragment:
+  - llmops.nim.selection
 attributes:
   check_mode:
     support: full
@@ -122,7 +124,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.llmops.nim.plugins.module_utils import _hub, _links, _parcel, _snapshot
+from ansible_collections.llmops.nim.plugins.module_utils import _hub, _links, _parcel, _selection, _snapshot
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem, Refused, report
 
 ARGUMENT_SPEC = {
@@ -130,6 +132,7 @@ ARGUMENT_SPEC = {
     "commit": {"type": "str", "required": True},
     "weights_dir": {"type": "path", "default": "/var/lib/nim/weights"},
     "directory": {"type": "path", "required": True},
+    **_selection.ARGUMENT_SPEC,
     "deep": {"type": "bool", "default": False},
     "reserve_bytes": {"type": "int", "default": 1024**3},
 }
@@ -138,7 +141,8 @@ ARGUMENT_SPEC = {
 def export(wanted, check_mode):
     """Have the parcel; what the module returns (dict)."""
     _hub.check_commit(wanted["repo"], wanted["commit"])
-    spot = _snapshot.place(wanted["weights_dir"], wanted["repo"], wanted["commit"])
+    selection = _selection.Selection(wanted["include"], wanted["exclude"])
+    spot = _snapshot.place(wanted["weights_dir"], wanted["repo"], wanted["commit"] + selection.suffix)
     document, directory = proven(spot, wanted["deep"]), wanted["directory"]
     sizes = _parcel.contents(document)
     changed = not os.path.isdir(directory) or not _parcel.is_whole(directory, document)

@@ -17,6 +17,8 @@ description:
     O(manifest_sha256), and the checkpoint is judged as after a download. A file that is missing, altered or not named
     in the manifest, a link, or a path that leads out of the snapshot is an error, and nothing is published.
   - Large files that the host has already, proven, need not be in the parcel.
+extends_documentation_fragment:
+  - llmops.nim.selection
 attributes:
   check_mode:
     support: full
@@ -44,6 +46,11 @@ options:
   manifest_sha256:
     description: The digest that the snapshot must have, if it is known from elsewhere.
     type: str
+  allow_pickle:
+    description:
+      - Whether the weights may be pickles, where there are no others. A pickle runs code when it is read.
+    type: bool
+    default: false
   weights_dir:
     description: The absolute path of the directory that holds objects and snapshots.
     type: path
@@ -181,7 +188,14 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.llmops.nim.plugins.module_utils import _hub, _lfs, _parcel, _parcel_import, _snapshot
+from ansible_collections.llmops.nim.plugins.module_utils import (
+    _hub,
+    _lfs,
+    _parcel,
+    _parcel_import,
+    _selection,
+    _snapshot,
+)
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem, Refused, report
 
 ARGUMENT_SPEC = {
@@ -189,6 +203,8 @@ ARGUMENT_SPEC = {
     "repo": {"type": "str", "required": True},
     "commit": {"type": "str", "required": True},
     "manifest_sha256": {"type": "str"},
+    **_selection.ARGUMENT_SPEC,
+    "allow_pickle": {"type": "bool", "default": False},
     "weights_dir": {"type": "path", "default": "/var/lib/nim/weights"},
     "reserve_bytes": {"type": "int", "default": 1024**3},
     "lock_timeout": {"type": "int", "default": 600},
@@ -207,11 +223,13 @@ class Run:
         """The module's result (dict)."""
         wanted = self.wanted
         _hub.check_commit(wanted["repo"], wanted["commit"])
-        self.spot = _snapshot.place(wanted["weights_dir"], wanted["repo"], wanted["commit"])
+        selection = _selection.Selection(wanted["include"], wanted["exclude"])
+        self.spot = _snapshot.place(wanted["weights_dir"], wanted["repo"], wanted["commit"] + selection.suffix)
         found = self.published(say=True)
         if found:
             return self.result(found)
-        document = _parcel.read(*(wanted[key] for key in ("directory", "repo", "commit", "manifest_sha256")))
+        expected = (wanted["repo"], wanted["commit"], selection.as_dict(), wanted["manifest_sha256"])
+        document = _parcel.read(wanted["directory"], *expected)
         needed = _parcel.needed(self.spot.store, document)
         self.tell(needed, _parcel.absent(wanted["directory"], needed))
         if self.module.check_mode:
@@ -255,7 +273,7 @@ class Run:
             self.tell(needed, again)
             if problems:
                 raise Refused(problems)
-            published = parcel.judge()
+            published = parcel.judge(self.wanted["allow_pickle"])
             parcel.need_space(self.wanted["reserve_bytes"])
         except Refused:
             if new:  # a refusal leaves no trace

@@ -9,6 +9,7 @@ import hashlib
 import json
 
 from ansible_collections.llmops.nim.plugins.module_utils import _snapshot
+from ansible_collections.llmops.nim.plugins.module_utils._selection import Selection
 
 REPO, COMMIT = "lab/model", "c" * 40
 
@@ -49,7 +50,7 @@ def manifest(files, commit=COMMIT):
         }
         for path, data in files.items()
     ]
-    return {**_snapshot.manifest(REPO, commit, entries), "checkpoint": {}}
+    return {**_snapshot.manifest(REPO, commit, Selection().as_dict(), entries), "checkpoint": {}}
 
 
 def write(directory, files, document=None):

@@ -134,9 +134,13 @@ def observed(models, releases=(), gpus=(GPU,), proven=None, before=None, **keys)
     )
 
 
-def planned(seen, commit=COMMIT, checkpoint=CHECKPOINT, image=IMAGE, run=None):
+def planned(seen, commit=COMMIT, checkpoint=CHECKPOINT, image=IMAGE, run=None, selection=""):
     """The plan of what was observed."""
-    weights = {"commits": {"acme/capitals@main": commit}, "checkpoints": {"acme/capitals@main": checkpoint}}
+    weights = {
+        "commits": {"acme/capitals@main": commit},
+        "checkpoints": {"acme/capitals@main": checkpoint},
+        "selection": selection,
+    }
     return _plan.plans(seen, {one["image"]: image for one in seen["models"]}, weights, "/weights", run or rollout())
 
 

@@ -101,8 +101,16 @@ def spot(tmp_path):
     _lfs.seal(path)
     file = {"path": "config.json", "size": 2, "sha256": hashlib.sha256(b"{}").hexdigest(), "lfs": False}
     with open(spot.manifest, "w", encoding="utf-8") as stream:
-        json.dump(_snapshot.manifest("lab/x", COMMIT, [file]), stream)
+        json.dump(_snapshot.manifest("lab/x", COMMIT, {}, [file]), stream)
     return spot
+
+
+def test_weights_by_other_patterns_are_looked_at_too(spot):
+    other = _snapshot.place(spot.store, "lab/x", COMMIT + "-0a1b2c3d")
+    os.rename(spot.path, other.path)
+    os.rename(spot.manifest, other.manifest)
+    assert altered(other) is None
+    assert "others than it was started with" in altered(other, "0" * 64)
 
 
 def altered(spot, digest=None):

@@ -67,7 +67,7 @@ def spot(tmp_path):
     _lfs.seal(path)
     file = {"path": "config.json", "size": 2, "sha256": hashlib.sha256(content).hexdigest(), "lfs": False}
     with open(spot.manifest, "w", encoding="utf-8") as stream:
-        json.dump(_snapshot.manifest("lab/x", COMMIT, [file]), stream)
+        json.dump(_snapshot.manifest("lab/x", COMMIT, {}, [file]), stream)
     return spot
 
 
@@ -80,6 +80,11 @@ def test_published(spot):
     assert not _on_disk.is_published(spot.store, "lab/x", "d" * 40)
     assert not _on_disk.is_published(spot.store + "/none", "lab/x", COMMIT)
     assert not _on_disk.is_published(spot.manifest, "lab/x", COMMIT)  # a file, where a directory is wanted
+
+
+def test_a_name_says_by_which_patterns_it_was_made(spot):
+    assert _on_disk.parse_snapshot(f"lab/x@{COMMIT}-0a1b2c3d") == ("lab/x", f"{COMMIT}-0a1b2c3d")
+    assert not _on_disk.is_published(spot.store, "lab/x", f"{COMMIT}-0a1b2c3d")
 
 
 def test_only_manifest_and_directory_together_count(spot):

@@ -168,6 +168,10 @@ def test_why_a_snapshot_stays():
     assert "needs it" in reason(path)
     assert "needs it" in reason(WEIGHTS)
     assert "needs it" in reason(path + "/config.json")
+    other = path + "-0a1b2c3d"  # of the same commit, by other patterns
+    assert "needs it" in reason(other, other + "/config.json")
+    assert "needs it" in _prune.snapshot_reason(other, 100, nothing._replace(snapshots={path}), nothing, 1000)
+    assert _prune.snapshot_reason(other, 100, nothing, nothing._replace(snapshots={path}), 1000) is None
     assert "about to use it" in reason()
     assert reason(age=1000) is None
     assert reason(known=[path]) is None

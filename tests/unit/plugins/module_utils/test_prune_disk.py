@@ -42,7 +42,7 @@ def publish(store, repo, number, large, linked=True):
     write(os.path.join(spot.path, "config.json"), b"{}")
     files.append({"path": "config.json", "size": 2, "sha256": hashlib.sha256(b"{}").hexdigest(), "lfs": False})
     with open(spot.manifest, "w", encoding="utf-8") as stream:
-        json.dump(_snapshot.manifest(repo, f"{number:040x}", files), stream)
+        json.dump(_snapshot.manifest(repo, f"{number:040x}", {}, files), stream)
     with open(spot.lock, "w", encoding="utf-8"):
         pass
     for directory in (os.path.join(spot.path, "deep"), spot.path):

@@ -45,6 +45,14 @@ def release(model=None, image=IMAGE, commit=COMMIT, gpus=GPUS):
     return _release.release(dict(MODEL, **(model or {})), image, commit, gpus, "/weights")
 
 
+def test_other_patterns_of_files_are_other_weights():
+    other = _release.release(MODEL, IMAGE, COMMIT, GPUS, "/weights", selection="-0a1b2c3d")
+    assert other["id"] != release()["id"]
+    assert other["volumes"][0].startswith(f"/weights/acme--capitals/{COMMIT}-0a1b2c3d:")
+    assert other["engine"] != release()["engine"]
+    assert other["labels"]["llmops.nim.commit"] == COMMIT
+
+
 def test_a_release_is_the_same_twice():
     assert release() == release()
 

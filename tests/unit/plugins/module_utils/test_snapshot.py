@@ -82,7 +82,7 @@ def test_the_digest_does_not_depend_on_the_order(pairs):
 def test_the_manifest_is_read_back_only_when_it_is_whole(tmp_path):
     path = tmp_path / "m.json"
     assert _snapshot.read_manifest(str(path)) is None
-    document = _snapshot.manifest("lab/x", "c", [file("b", size=2), file("a", size=3)])
+    document = _snapshot.manifest("lab/x", "c", {}, [file("b", size=2), file("a", size=3)])
     _snapshot.judge(document, {"dtype": None}, [Problem("doubtful", code="doubt")])
     assert document["bytes_total"] == 5
     text = json.dumps(document)

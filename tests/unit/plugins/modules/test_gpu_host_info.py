@@ -233,7 +233,7 @@ def test_engines_and_snapshots(host):
     assert result["snapshots"] == {wanted: False}
     spot = _snapshot.place(str(host.folder), "org/w", "c" * 40)
     os.makedirs(spot.home)
-    pathlib.Path(spot.manifest).write_text(json.dumps(_snapshot.manifest("org/w", "c" * 40, [])))
+    pathlib.Path(spot.manifest).write_text(json.dumps(_snapshot.manifest("org/w", "c" * 40, {}, [])))
     assert host.run(weights_dir=str(host.folder), snapshots=[wanted])["snapshots"] == {wanted: False}
     os.mkdir(spot.path)
     assert host.run(weights_dir=str(host.folder), snapshots=[wanted])["snapshots"] == {wanted: True}

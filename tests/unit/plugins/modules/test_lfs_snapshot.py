@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -130,11 +132,12 @@ def spawn(store, hub, env=None, **params):
 
 def test_publishes_a_proven_snapshot(hub, run, store):
     commit = model(hub, extra={"sub dir/-note.txt": b"note"})
-    result = run()
+    result = run(include=["**"])
     assert result["changed"] is True
     assert result["commit"] == commit
     path = Path(result["path"])
-    assert path == store / "lab--model" / commit
+    assert path.parent == store / "lab--model"
+    assert re.fullmatch(commit + "-[0-9a-f]{8}", path.name)
     assert result["files"] == 8
     assert result["bytes_fetched"] == 400_000
     assert result["bytes_total"] == sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
@@ -353,10 +356,64 @@ def test_weights_are_judged_by_their_headers_once_they_are_there(hub, run, store
 
 def test_what_is_doubtful_is_returned_and_kept(hub, run):
     commit = model(hub, extra={"tokenizer_config.json": b"{}", "read me.md": b"x"})
-    first, second = run(), run(revision=commit)
+    first, second = run(include=["**"]), run(include=["**"], revision=commit)
     assert [warning["code"] for warning in first["checkpoint_warnings"]] == ["file_name_space", "no_chat_template"]
     assert second["changed"] is False
     assert second["checkpoint_warnings"] == first["checkpoint_warnings"]
+
+
+def test_only_what_is_wanted_is_fetched(hub, run, store):
+    twin = "checkpoint-5/model-00001-of-00002.safetensors"
+    extra = {
+        twin: hub.lfs(weights(8)),
+        "consolidated.safetensors": hub.lfs(weights(9)),
+        "a,b*.png": hub.lfs(b"picture"),
+        "pytorch_model.bin": hub.lfs(b"pickle"),
+    }
+    commit = model(hub, extra=extra)
+    foreseen, result = run(check=True), run()
+    assert foreseen["bytes_fetched"] == result["bytes_fetched"] == 400_000
+    assert foreseen["bytes_total"] == result["bytes_total"]
+    assert {oid for oid, _range in hub.downloads()} == {hashlib.sha256(weights(seed)).hexdigest() for seed in (1, 2)}
+    path = Path(result["path"])
+    assert path == store / "lab--model" / commit
+    assert not (path / ".gitattributes").exists()
+    other = run(include=["**"], exclude=["*.png"])
+    assert other["bytes_fetched"] == 400_000 + len(b"pickle")
+    assert other["manifest_sha256"] != result["manifest_sha256"]
+    assert (Path(other["path"]) / twin).read_bytes() == weights(8)
+    assert path.exists()  # the one beside it is another snapshot
+    assert run()["changed"] is False
+    assert run(include=["**"], exclude=["*.png"])["changed"] is False
+
+
+def test_a_shard_that_is_left_out_is_missed(hub, run, store):
+    model(hub)
+    refused(run(exclude=["model-00002*"]), "shard_missing", "model-00002-of-00002.safetensors")
+    assert not hub.downloads()
+    assert not store.exists()
+
+
+def test_pickles_are_refused_unless_they_are_allowed(hub, run, store):
+    names = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json")
+    pickles = {"pytorch_model.bin": hub.lfs(b"pickle"), "optimizer.pt": hub.lfs(b"state")}
+    model(hub, extra={".gitattributes": b"*.bin filter=lfs\n*.pt filter=lfs\n", **pickles}, without=names)
+    refused(run(), "pickle_only", "pytorch_model.bin", "weights_allow_pickle")
+    assert not store.exists()
+    result = run(allow_pickle=True)
+    assert result["bytes_fetched"] == len(b"pickle")
+    assert (Path(result["path"]) / "pytorch_model.bin").read_bytes() == b"pickle"
+
+
+def test_a_snapshot_by_the_patterns_of_another_version_is_made_anew(hub, run):
+    model(hub)
+    manifest = Path(run()["manifest"])
+    document = json.loads(manifest.read_text())
+    document["selection"]["include"].pop()
+    manifest.chmod(0o644)
+    manifest.write_text(json.dumps(document))
+    assert run()["changed"] is True
+    assert run()["changed"] is False
 
 
 def test_a_cut_connection_is_resumed(hub, run):

@@ -55,6 +55,21 @@ def test_commits_by_repository_and_revision(hub, run):
     assert len([path for _port, _method, path, *_rest in hub.requests if path == "/lab/a/info/refs"]) == 2
 
 
+def test_other_patterns_are_another_snapshot(hub, run):
+    commit = hub.commit("lab/a", {"config.json": b"{}", "x.bin": b"12345"})
+    assert run([{"repo": "lab/a"}])["snapshots"] == [f"lab/a@{commit}"]
+    result = run([{"repo": "lab/a"}], exclude=["*.bin"], allow_pickle=["lab/a"])
+    assert result["snapshots"] == [f"lab/a@{commit}{result['selection']}"]
+    assert result["selection"]
+    assert result["checkpoints"]["lab/a@main"]["bytes"] == 2
+    allowed = run([{"repo": "lab/a"}], allow_pickle=["lab/a"])["checkpoints"]["lab/a@main"]
+    assert allowed["bytes"] == 7
+    assert "pickle_only" not in [one["code"] for one in allowed["problems"]]
+    refused = run([{"repo": "lab/a"}])["checkpoints"]["lab/a@main"]
+    assert "pickle_only" in [one["code"] for one in refused["problems"]]
+    assert run([{"repo": "lab/a"}], include=["../x"])["problem"]["code"] == "pattern_invalid"
+
+
 def test_all_that_is_unknown_at_once(hub, run):
     hub.commit("lab/a", {"f": b"1"})
     result = run([{"repo": "lab/a", "revision": "v9"}, {"repo": "lab/none"}, {"repo": "lab/a"}], token=READER)

@@ -17,6 +17,7 @@ from ansible.module_utils import basic
 from parcels import COMMIT, REPO
 
 from ansible_collections.llmops.nim.plugins.module_utils import _links, _snapshot
+from ansible_collections.llmops.nim.plugins.module_utils._selection import Selection
 from ansible_collections.llmops.nim.plugins.modules import weights_export, weights_import
 
 
@@ -214,6 +215,19 @@ def test_another_digest_than_the_one_that_is_known_is_refused(take, tmp_path):
     refused(take(manifest_sha256="0" * 64), "parcel_invalid", "wanted is 0000")
     take()
     refused(take(manifest_sha256="0" * 64), "snapshot_differs")
+
+
+def test_a_parcel_by_other_patterns_is_refused(take, call, tmp_path):
+    parcels.write(tmp_path / "parcel", parcels.model())
+    refused(take(include=["**"]), "parcel_invalid", "other patterns")
+    document = parcels.manifest(parcels.model())
+    document["selection"] = Selection(["**"]).as_dict()
+    parcels.write(tmp_path / "other", parcels.model(), document)
+    result = take(include=["**"], directory=tmp_path / "other")
+    assert Path(result["path"]).name == COMMIT + Selection(["**"]).suffix
+    places = {"directory": tmp_path / "third", "weights_dir": tmp_path / "weights"}
+    refused(call(weights_export, **places), "snapshot_missing")
+    assert call(weights_export, include=["**"], **places)["changed"] is True
 
 
 def test_a_link_in_the_place_of_the_manifest_is_refused(take, tmp_path):
