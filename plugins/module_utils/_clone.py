@@ -15,9 +15,10 @@ import contextlib
 import hashlib
 import os
 import re
+import signal
 import subprocess
 
-from ansible_collections.llmops.nim.plugins.module_utils import _hub, _lfs
+from ansible_collections.llmops.nim.plugins.module_utils import _hub, _hub_files, _lfs, _patience
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 
 Entry = collections.namedtuple("Entry", "path blob size")
@@ -35,6 +36,7 @@ class Clone:
         self.hub = (endpoint, repo)
         self.token, self.commit, self.git_dir = token, commit, git_dir
         self._run, self._pass_fds = run, pass_fds
+        self.accepted = False  # whether the hub has let us in
         self._ref = f"refs/snapshots/{commit}"
         self.incomplete = os.path.join(git_dir, "lfs", "incomplete")  # what git-lfs has of objects so far
 
@@ -60,9 +62,16 @@ class Clone:
                     rc, err = 1, "not our ref: no branch and no tag leads to it"
             return _hub.explain(err, *self.hub, self.commit, self.token) if rc else None
 
-        problem = _lfs.persist(attempt, lambda: 0, retries)
+        refs = "/info/refs?service=git-upload-pack"
+        problem = _patience.persist(attempt, lambda: 0, retries, lambda: self.wait_asked(refs))
         if problem:
             raise problem
+        self.accepted = True
+
+    def wait_asked(self, address=".git/info/lfs/objects/batch"):
+        """How many seconds the hub wants no requests to an address beneath the repository's own (int or None)."""
+        files = _hub_files.HubFiles(*self.hub, self.commit, self.token)
+        return files.wait_asked(_hub.url(*self.hub) + address)
 
     def need_lfs(self):
         """Raise a Problem unless git-lfs is installed."""
@@ -80,8 +89,10 @@ class Clone:
         if not os.path.islink(os.path.join(lfs, "objects")):
             os.symlink(os.path.relpath(objects, lfs), os.path.join(lfs, "objects"))
 
-    def fetch_objects(self, transfers, retries, entries):
+    def fetch_objects(self, transfers, retries, entries, progress):
         """One run of git lfs fetch, for the pointers among entries (list of Entry): (whether it worked, its words).
+
+        progress: from nothing to the bytes that are there; while it grows, the run may last.
 
         git-lfs itself repeats each transfer up to retries times, which saves the others from waiting for it.
         """
@@ -89,7 +100,10 @@ class Clone:
         settings += [f"lfs.concurrenttransfers={transfers}", f"lfs.transfer.maxretries={max(1, retries)}"]
         # -I and -X, so that no setting of the user leaves files out.
         command = ["lfs", "fetch", "-I", "", "-X", "", "origin", self._commit_of(entries)]
-        rc, out, err = self.run(*command, config=settings)
+        guard = _patience.end_when_stalled(progress)
+        rc, out, err = self.run(*command, config=settings, before_communicate_callback=guard)
+        if rc == -signal.SIGTERM:
+            err += f"\nno byte came for {_patience.STALLED} s: timed out"
         return rc == 0, out + err
 
     def _commit_of(self, entries):

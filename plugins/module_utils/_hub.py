@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tempfile
 from urllib.parse import urlsplit
 
 from ansible_collections.llmops.nim.plugins.module_utils import _refs
@@ -30,7 +31,12 @@ _SHORT_COMMIT = re.compile(r"[0-9a-fA-F]{7,39}\Z")
 _REPO = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
 _TOKEN_VARIABLE = "NIM_HUB_TOKEN"
 # The user name is the one huggingface_hub stores with a token; the hub looks at the token only.
-_HELPER = f"""!f() {{ test "$1" = get && printf 'username=hf_user\\npassword=%s\\n' "${_TOKEN_VARIABLE}"; }}; f"""
+# Once the hub has refused the token it is not given again: git-lfs would try it without end.
+_REFUSED_VARIABLE = "NIM_HUB_REFUSED"
+_HELPER = (
+    f"""!f() {{ case "$1" in erase) : > "${_REFUSED_VARIABLE}";; get) test -e "${_REFUSED_VARIABLE}" || """
+    f"""printf 'username=hf_user\\npassword=%s\\n' "${_TOKEN_VARIABLE}";; esac; }}; f"""
+)
 # Inherited variables that would print credentials, open a prompt, or point git at another repository.
 _UNWANTED = re.compile(
     r"GIT_(TRACE\w*|CURL_VERBOSE|TRANSFER_TRACE|ASKPASS|DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|COMMON_DIR|NAMESPACE)\Z"
@@ -123,7 +129,9 @@ def git(run, endpoint, repo, token, args, config=(), **kwargs):
     unwanted = sorted(set(os.environ) - set(clean_environment()))
     if unwanted:
         command = ["env", *(word for name in unwanted for word in ("-u", name)), *command]
-    return run([*command, *args], environ_update=environment, **kwargs)
+    with tempfile.TemporaryDirectory(prefix="nim.") as scratch:
+        environment[_REFUSED_VARIABLE] = os.path.join(scratch, "refused")
+        return run([*command, *args], environ_update=environment, **kwargs)
 
 
 def clean_environment():
@@ -139,6 +147,16 @@ def explain(text, endpoint, repo, revision, token=None):
         if one.code != ("repo_unknown_or_gated" if token else "token_invalid") and re.search(one.pattern, text):
             return Problem(one.cause.format(**words), evidence, one.remedy.format(**words), one.code)
     return Problem(f"git could not read {words['url']}.", evidence, "Act on git's own words.", "hub_error_unknown")
+
+
+def revoked(problem):
+    """The Problem of a token that was accepted before, from the one that says it is not valid (problem)."""
+    return Problem(
+        "The hub does not accept the token any more: it was revoked, or has expired, since the fetch began.",
+        problem.evidence,
+        "Run again with a new token: what has arrived is kept.",
+        "token_revoked",
+    )
 
 
 def redact(text, token=None, lines=8):

@@ -12,6 +12,7 @@ SSL_CERT_FILE).
 
 from __future__ import annotations
 
+import email.utils
 import http.client
 import json
 import re
@@ -96,6 +97,17 @@ class HubFiles:
         # A server that does not know ranges sends the file from its beginning.
         return (body if headers.get("Content-Range") else body[start:])[: end - start]
 
+    def wait_asked(self, url):
+        """How many seconds whoever answers at url wants to be left alone (int); None where nothing is said of it."""
+        try:
+            self._follow(url, 1, {"Range": "bytes=0-0"})
+        except urllib.error.HTTPError as error:
+            with error:
+                return _seconds(error.headers.get("Retry-After")) if error.code in _PASSING else None
+        except (Problem, OSError, ValueError, http.client.HTTPException):
+            pass
+        return None
+
     def _address(self, path):
         return f"{self._base}/{self._repo}/resolve/{self._commit}/{quote(path)}"
 
@@ -134,8 +146,8 @@ class HubFiles:
         problem = _hub.explain(f"{'not our ref' if said == 'RevisionNotFound' else ''}\n{words}", *self._hub)
         if code not in _PASSING:
             return None, problem
-        asked = error.headers.get("Retry-After", "")
-        return int(asked) if asked.isdecimal() else 1, problem
+        asked = _seconds(error.headers.get("Retry-After"))
+        return 1 if asked is None else asked, problem
 
     def _follow(self, url, limit, headers):
         """As _get(), once, and wherever the redirects lead."""
@@ -178,6 +190,17 @@ def _read(reply, limit):
     if left and reply.length:
         raise http.client.IncompleteRead(b"".join(blocks), reply.length)
     return b"".join(blocks)
+
+
+def _seconds(text):
+    """The wait (int) that a Retry-After header (str or None) asks for, in seconds or as a date; None if none."""
+    if text and text.strip().isdecimal():
+        return int(text)
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except (TypeError, ValueError, IndexError):
+        return None
+    return max(0, round(moment.timestamp() - time.time()))
 
 
 def _origin(url):

@@ -19,7 +19,6 @@ import hashlib
 import os
 import re
 import stat
-import time
 from urllib.parse import urlsplit
 
 from ansible_collections.llmops.nim.plugins.module_utils import _hub
@@ -201,26 +200,3 @@ def explain(text, paths, endpoint, repo, commit, token=None):
             "storage_login",
         )
     return _hub.explain(text, endpoint, repo, commit, token)
-
-
-# Failures after which it is worth to ask again: they pass by themselves, or with the address signed anew.
-PASSING = (*_hub.PASSING, "storage_refused")
-
-
-def persist(attempt, progress, retries):
-    """Call attempt() until it returns None, or a Problem that will not pass or has come too often; that, or None.
-
-    Gives up after retries repetitions in a row in which progress() (bytes so far) did not grow; each takes a longer
-    pause (1, 4, 16, at most 60 seconds).
-    """
-    idle, before = 0, progress()
-    while True:
-        problem = attempt()
-        if problem is None or problem.code not in PASSING:
-            return problem
-        now = progress()
-        idle = 0 if now > before else idle + 1
-        if idle > retries or retries == 0:
-            return problem
-        before = now
-        time.sleep(min(60, 4 ** max(0, idle - 1)))

@@ -70,6 +70,15 @@ HUB = (
         _SOURCE,
     ),
     Signature(
+        "hub_odd",
+        "weights",
+        r"not valid: is this a git repository|dumb http transport|invalid character '<'|Expected JSON type|redirects",
+        "{endpoint} does not answer as a hub does.",
+        "Check that the endpoint is the address of a Hugging Face hub or of a mirror that is like it, and that no "
+        "login page of a proxy stands between.",
+        _SOURCE,
+    ),
+    Signature(
         "hub_unreachable",
         "weights",
         r"Failed to connect|Couldn't connect|onnection refused|timed out|No route to host"

@@ -142,13 +142,14 @@ def told(spot, document, fetched, changed):
 
 
 @contextlib.contextmanager
-def locked(path, patience):
+def locked(path, patience, sign=lambda: None):
     """Hold the lock file at path, whose directory is made if need be; yields its descriptor.
 
-    Raises a Problem after patience seconds. A child process that is given the descriptor holds the lock as well: it
+    Raises a Problem after patience seconds in which sign(), by which whoever holds it shows that it works, has not
+    changed. A child process that is given the descriptor holds the lock as well: it
     stays closed until the last one ends, so what a killed run has left is touched only once nobody works on it.
     """
-    end = time.monotonic() + patience
+    end, last = time.monotonic() + patience, sign()
     while True:
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -161,6 +162,8 @@ def locked(path, patience):
             holder = os.pread(descriptor, 100, 0).decode("ascii", "replace")
         finally:
             os.close(descriptor)
+        if sign() != last:
+            end, last = time.monotonic() + patience, sign()
         if time.monotonic() >= end:
             raise Problem(
                 "Another run is working on this repository.",
@@ -264,7 +267,7 @@ def clean(home):
     """Remove what unfinished runs have left beneath home (a directory whose lock is held)."""
     for name in os.listdir(home):
         path = os.path.join(home, name)
-        if ".partial-" not in name:
+        if ".partial-" not in name and not name.endswith(".tmp"):
             continue
         if os.path.isdir(path) and not os.path.islink(path):
             for directory, _directories, _names in os.walk(path):

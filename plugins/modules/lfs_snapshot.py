@@ -17,7 +17,14 @@ description:
   - Large files are fetched by C(git lfs fetch) into one store for all repositories, beneath O(weights_dir)C(/objects),
     and linked from there into the snapshot, so there is one copy on the disk and a shard that several commits share
     is fetched once. The sha256 of each is compared with the pointer before it is linked.
-  - A download that was cut, or whose run was killed, goes on where it stopped.
+  - A download that was cut, or whose run was killed, goes on where it stopped. A hub that is busy is asked again when
+    it wants to be, an address that has expired is asked for anew.
+  - The work is done by a process of its own, which goes on when the connection of the control node ends. The next run
+    waits for it, and finds what it has done.
+  - How far it is stands in C(progress.json) beside the snapshots, a JSON object that is replaced every second while
+    bytes come. Its keys are C(repo), C(commit), C(phase) (C(fetching), C(proving), then C(published) or C(failed)),
+    C(bytes) and C(total) of the large files, C(rate) in bytes a second, C(seconds_left) or null, and C(updated), a time
+    in UTC.
   - Where the snapshot is complete nothing is written, and with a commit as O(revision) nothing is connected to. The
     check compares names, sizes, modes and modification times, and does not read the files again.
 extends_documentation_fragment:
@@ -77,7 +84,7 @@ options:
     type: int
     default: 3
   lock_timeout:
-    description: How many seconds to wait for another run that works on the same repository.
+    description: How many seconds to wait for another run that works on the same repository and makes no progress.
     type: int
     default: 600
 requirements:
@@ -193,9 +200,13 @@ from ansible_collections.llmops.nim.plugins.module_utils import (
     _checkpoint,
     _checkpoint_local,
     _clone,
+    _detached,
+    _files,
     _hub,
     _lfs,
     _links,
+    _patience,
+    _progress,
     _selection,
     _snapshot,
 )
@@ -225,6 +236,7 @@ class Run:
         self.token = module.params["token"] or None
         self.commit = None
         self.fetched = set()
+        self.warnings = []
 
     def ensure(self):
         """The module's result (dict)."""
@@ -239,7 +251,32 @@ class Run:
             return self.result(found)
         if self.module.check_mode:
             return self.foresee() if shutil.which("git") else self.unknown()
-        with _snapshot.locked(self.spot.lock, wanted["lock_timeout"]) as descriptor:
+        result, problems, head, self.warnings = _detached.call(lambda: (*self.told(self.work), self.warnings))
+        if problems:
+            found = [Problem(**problem) for problem in problems]
+            raise Refused(found) if head else found[0]
+        return result
+
+    def told(self, act):
+        """What act() returns, or None; the problems (list of dict) it raises, or None; what comes before them (str)."""
+        try:
+            return act(), None, ""
+        except Refused as refused:
+            head = f"{self.wanted['repo']} at {self.commit} is refused.\n"
+            return None, [problem.as_dict() for problem in refused.problems], head
+        except Problem as problem:
+            return None, [problem.as_dict()], ""
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            problem = Problem("The disk is full.", str(error), "Free space, then run again.", "disk_full")
+            return None, [problem.as_dict()], ""
+
+    def work(self):
+        """The module's result (dict), in a process that outlives the connection."""
+        report_path = _progress.path(self.spot.home)
+        patience = (self.wanted["lock_timeout"], lambda: _files.read_json(report_path))
+        with _snapshot.locked(self.spot.lock, *patience) as descriptor:
             found = self.published()
             if found:  # by the run that held the lock before
                 return self.result(found)
@@ -254,7 +291,7 @@ class Run:
         found, altered = _snapshot.look(self.spot)
         if altered and say:
             verb = "would be" if self.module.check_mode else "is"
-            self.module.warn(f"{self.spot.path} was altered and {verb} made anew: " + ", ".join(altered[:10]))
+            self.warnings.append(f"{self.spot.path} was altered and {verb} made anew: " + ", ".join(altered[:10]))
         if altered or not found or found.get("selection") != self.selection.as_dict():
             return None
         return found
@@ -277,7 +314,14 @@ class Run:
             if new:  # a refusal leaves no trace
                 _snapshot.forget(self.spot)
             raise
-        self.fetch(clone, pointers, entries)
+        with self.progress(clone, pointers) as progress:
+            self.fetch(clone, pointers, entries)
+            progress.turn(_progress.PROVING)
+            self.publish(clone, document, entries, pointers)
+        return self.result(document, changed=True)
+
+    def publish(self, clone, document, entries, pointers):
+        """Judge what was fetched, and publish it."""
         headers = {
             path: _checkpoint_local.header(path, _lfs.object_path(self.spot.store, pointer.oid))
             for path, pointer in pointers.items()
@@ -287,8 +331,20 @@ class Run:
         with _clone.Blobs(clone.git_dir) as blobs:
             copied = _snapshot.publish(self.spot, document, lambda file: blobs.blocks(entries[file["path"]]))
         if copied:
-            self.module.warn("Copied, for want of hard links, and taking their space twice: " + ", ".join(copied))
-        return self.result(document, changed=True)
+            self.warnings.append("Copied, for want of hard links, and taking their space twice: " + ", ".join(copied))
+
+    def progress(self, clone, pointers):
+        """The file (Progress) that tells others how far the fetch of pointers is."""
+        wanted = set(pointers.values())
+        total = sum(pointer.size for pointer in wanted)
+
+        def count():
+            missing = _lfs.missing(self.spot.store, wanted)
+            there = sum(_lfs.incomplete(clone.incomplete, missing).values())
+            return total - sum(pointer.size for pointer in missing) + there
+
+        subject = {"repo": self.wanted["repo"], "commit": self.commit}
+        return _progress.Progress(self.spot.home, subject, count, total)
 
     def plan(self, clone):
         """The manifest to be (dict), path -> Entry, and path -> Pointer; raises all that is against it."""
@@ -334,17 +390,23 @@ class Run:
         paths = {pointer.oid: path for path, pointer in pointers.items()}
         healed = _lfs.prove(store, wanted)
         if healed:
-            self.module.warn("Not what they should be, and fetched anew: " + ", ".join(paths[oid] for oid in healed))
+            self.warnings.append(
+                "Not what they should be, and fetched anew: " + ", ".join(paths[oid] for oid in healed)
+            )
         missing = _lfs.missing(store, wanted)
         if not missing:
             return
         self.fetched |= missing
-        _lfs.adopt(clone.incomplete, missing)
         suspects = set()
 
+        def progress():
+            left = sum(pointer.size for pointer in _lfs.missing(store, missing))
+            return sum(_lfs.incomplete(clone.incomplete, missing).values()) - left
+
         def attempt():
+            _lfs.adopt(clone.incomplete, _lfs.missing(store, missing))
             worked, text = clone.fetch_objects(
-                self.wanted["transfers"], self.wanted["retries"], [entries[path] for path in pointers]
+                self.wanted["transfers"], self.wanted["retries"], [entries[path] for path in pointers], progress
             )
             wrong = _lfs.mismatched(text)
             _lfs.discard(clone.incomplete, wrong)
@@ -353,11 +415,9 @@ class Run:
                 return attempt()
             return None if worked else _lfs.explain(text, paths, *clone.hub, self.commit, self.token)
 
-        def progress():
-            left = sum(pointer.size for pointer in _lfs.missing(store, missing))
-            return sum(_lfs.incomplete(clone.incomplete, missing).values()) - left
-
-        problem = _lfs.persist(attempt, progress, self.wanted["retries"])
+        problem = _patience.persist(attempt, progress, self.wanted["retries"], clone.wait_asked)
+        if problem and problem.code == "token_invalid" and clone.accepted:
+            problem = _hub.revoked(problem)
         if problem:
             raise problem
         wrong = _lfs.prove(store, missing) | {pointer.oid for pointer in _lfs.missing(store, missing)}
@@ -375,7 +435,7 @@ class Run:
 
     def unknown(self):
         """What can be said in check mode on a host without git."""
-        self.module.warn(f"git is not installed yet: what {self.wanted['repo']} needs is not known.")
+        self.warnings.append(f"git is not installed yet: what {self.wanted['repo']} needs is not known.")
         return {
             "changed": True,
             "path": self.spot.path,
@@ -390,21 +450,14 @@ class Run:
 def main():
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     os.umask(0o022)
-    run, head = Run(module), ""
-    try:
-        result = run.ensure()
-    except Refused as refused:
-        problems, head = refused.problems, f"{module.params['repo']} at {run.commit} is refused.\n"
-    except Problem as problem:
-        problems = [problem]
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        problems = [Problem("The disk is full.", str(error), "Free space, then run again.", "disk_full")]
-    else:
+    run = Run(module)
+    result, problems, head = run.told(run.ensure)
+    for warning in run.warnings:
+        module.warn(warning)
+    if result:
         module.exit_json(**result)
-    told = [problem.as_dict() for problem in problems]
-    module.fail_json(msg=head + report(problems), problem=told[0], problems=told)
+    message = head + report([Problem(**problem) for problem in problems])
+    module.fail_json(msg=message, problem=problems[0], problems=problems)
 
 
 if __name__ == "__main__":

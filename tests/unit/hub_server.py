@@ -39,7 +39,9 @@ class Hub:
         self.requests = []  # (port name, method, path, authorization, range)
         self.cut = {}  # oid -> bytes after which the connection breaks, once
         self.wrong = {}  # oid -> other bytes to serve
-        self.status = {}  # oid -> statuses to answer first, one a request
+        self.status = {}  # oid -> statuses, or (status, headers), to answer first, one a request
+        self.readers = {READER}  # tokens with access to gated repositories
+        self.sent = lambda oid: None  # called once an object was sent
         self.hold = None  # (bytes, Event): an object stops after so many bytes until the event is set
         self.holding = threading.Semaphore(0)  # released by each object that has come to that point
         self.redirect = False  # objects under the hub's own address, with a redirect to the other host
@@ -117,6 +119,9 @@ class _Handler(BaseHTTPRequestHandler):
         )
         if self.hub.failures.get(path):
             status, headers = self.hub.failures[path].pop(0)
+            if status == 307 and len(self.hub.failures[path]) == 0:  # without end
+                self.hub.failures[path].append((status, headers))
+            self.close_connection = self.command == "POST"  # what came with the request is not read
             return self._text(status, "not now", headers)
         if self.port_name == "storage" and path[-64:] in self.hub.objects:
             return self._object(path[-64:])
@@ -152,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
         known = os.path.isdir(os.path.join(self.hub.root, repo + ".git"))
         if known and repo not in self.hub.gated and token in (None, READER, OUTSIDER):
             return False
-        if token not in (READER, OUTSIDER):
+        if token not in (*self.hub.readers, OUTSIDER):
             self._text(
                 401, "Invalid username or password.", {"WWW-Authenticate": 'Basic realm="Authentication required"'}
             )
@@ -217,7 +222,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _object(self, oid):
         if self.hub.status.get(oid):
-            return self._text(self.hub.status[oid].pop(0), "try again")
+            answer = self.hub.status[oid].pop(0)
+            return self._text(
+                *((answer[0], "try again", answer[1]) if isinstance(answer, tuple) else (answer, "try again"))
+            )
         data = self.hub.wrong.get(oid, self.hub.objects[oid])
         asked = self.hub.ranges and re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         start = int(asked[1]) if asked else 0
@@ -232,6 +240,7 @@ class _Handler(BaseHTTPRequestHandler):
             if cut is not None:
                 self.wfile.write(body[:cut])
                 self.close_connection = True
+                self.hub.sent(oid)
                 return self.connection.shutdown(2)
             if self.hub.hold and not self.hub.hold[1].is_set():
                 at, released = self.hub.hold
@@ -241,6 +250,7 @@ class _Handler(BaseHTTPRequestHandler):
                 released.wait(30)
                 body = body[at:]
             self.wfile.write(body)
+            self.hub.sent(oid)
         except OSError:
             self.close_connection = True
         return None

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.llmops.nim.plugins.module_utils import _lfs
-from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 
 OIDS = st.text("0123456789abcdef", min_size=64, max_size=64)
 OID = "0" * 63 + "1"
@@ -160,25 +159,3 @@ def test_explain(said, code, word):
     assert problem.code == code
     assert word in str(problem)
     assert "X-Sig" not in str(problem)
-
-
-def persist(monkeypatch, codes, sizes, retries):
-    """The pauses that persist makes with these outcomes (codes, None for success) and bytes after each."""
-    outcomes, progress, pauses = iter(codes), iter(sizes), []
-    monkeypatch.setattr(_lfs.time, "sleep", pauses.append)
-    problem = _lfs.persist(
-        lambda: (lambda code: code and Problem("", code=code))(next(outcomes)),
-        lambda: next(progress),
-        retries,
-    )
-    return problem and problem.code, pauses
-
-
-def test_persist(monkeypatch):
-    assert persist(monkeypatch, [None], [0], 3) == (None, [])
-    assert persist(monkeypatch, ["no_access"], [0], 3) == ("no_access", [])
-    assert persist(monkeypatch, ["hub_busy"] * 4, [0] * 5, 3) == ("hub_busy", [1, 4, 16])
-    assert persist(monkeypatch, ["hub_busy", None], [0, 0], 0) == ("hub_busy", [])
-    # As long as bytes come it goes on.
-    assert persist(monkeypatch, ["hub_unreachable"] * 6 + [None], range(9), 1) == (None, [1] * 6)
-    assert persist(monkeypatch, ["hub_busy"] * 6 + [None], [0] * 9, 9) == (None, [1, 4, 16, 60, 60, 60])

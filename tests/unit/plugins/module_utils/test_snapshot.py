@@ -164,6 +164,24 @@ def test_the_lock_is_held_by_one(tmp_path, monkeypatch):
         pass
 
 
+def test_a_lock_is_waited_for_as_long_as_its_holder_makes_progress(tmp_path, monkeypatch):
+    path, now, signs = str(tmp_path / "lock"), [0], iter([0, 1, 2, 3, 3, 3, 3, 3, 3])
+    monkeypatch.setattr(_snapshot.time, "monotonic", lambda: now[0])
+    last = [next(signs)]
+
+    def sign():
+        return last[0]
+
+    def pause(seconds):
+        now[0] += 8
+        last[0] = next(signs)
+
+    monkeypatch.setattr(_snapshot.time, "sleep", pause)
+    with _snapshot.locked(path, 10, sign), pytest.raises(Problem), _snapshot.locked(path, 10, sign):
+        pass
+    assert now == [40]  # progress until 24 s, and then more than 10 s without
+
+
 def test_a_lock_that_was_removed_while_waiting_is_made_anew(tmp_path, monkeypatch):
     spot = _snapshot.place(str(tmp_path / "w"), "lab/x", "c")
     with contextlib.ExitStack() as first:

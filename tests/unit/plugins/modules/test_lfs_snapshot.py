@@ -69,7 +69,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def run(hub, store, monkeypatch, capsys):
-    """Run the module in this process; its result (dict)."""
+    """Run the module in this process, all of it; its result (dict)."""
 
     def call(**params):
         check = params.pop("check", False)
@@ -79,6 +79,7 @@ def run(hub, store, monkeypatch, capsys):
         monkeypatch.setattr(basic, "_ANSIBLE_ARGS", load)
         if hasattr(basic, "_ANSIBLE_PROFILE"):
             monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy")
+        monkeypatch.setattr(lfs_snapshot._detached, "call", lambda work: work())
         capsys.readouterr()
         umask = os.umask(0o022)
         try:
@@ -128,6 +129,19 @@ def spawn(store, hub, env=None, **params):
     process.stdin.close()
     process.stdin = None
     return process
+
+
+def holder(store):
+    """The process that holds the repository's lock: the one that spawn()'s has started for the work."""
+    return int((store / "lab--model" / "lock").read_text())
+
+
+def end(process, store):
+    """Kill what spawn() has started, and all that this has started."""
+    for group in (holder(store), process.pid):
+        os.killpg(group, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
 
 
 def test_publishes_a_proven_snapshot(hub, run, store):
@@ -429,8 +443,102 @@ def test_a_busy_hub_is_asked_again(hub, run, monkeypatch):
     oid = min(hub.objects)
     hub.status[oid] = [503] * 2  # git-lfs itself asks twice
     pauses = []
-    monkeypatch.setattr(lfs_snapshot._lfs.time, "sleep", pauses.append)
+    monkeypatch.setattr(lfs_snapshot._patience.time, "sleep", pauses.append)
     assert run(retries=1)["changed"] is True
+
+
+BATCH = "/lab/model.git/info/lfs/objects/batch"
+REFS = "/lab/model/info/refs"
+
+
+@pytest.fixture
+def pauses(monkeypatch):
+    """The pauses (seconds) that were made, none of which takes any time."""
+    made = []
+    monkeypatch.setattr(lfs_snapshot._patience.time, "sleep", made.append)
+    return made
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_hub_that_asks_to_wait_is_left_alone_as_long_as_it_asks(hub, run, pauses, status):
+    commit = model(hub)
+    hub.failures[REFS] = [(status, {"Retry-After": "40"})] * 2  # git's request, and ours for how long
+    assert run(revision=commit, retries=1)["changed"] is True
+    assert pauses == [40]
+
+
+def test_a_hub_that_gives_no_addresses_now_is_left_alone_as_long_as_it_asks(hub, run, pauses):
+    commit = model(hub)
+    hub.failures[BATCH] = [(503, {"Retry-After": "50"})] * 2  # git-lfs' request, and ours for how long
+    assert run(revision=commit, retries=1)["changed"] is True
+    assert pauses == [50]
+
+
+def test_a_hub_that_asks_for_too_long_is_told_as_busy(hub, run, store, pauses):
+    commit = model(hub)
+    hub.failures[REFS] = [(429, {"Retry-After": "7200"})] * 2
+    refused(run(revision=commit, retries=1), "hub_busy", "7200 s")
+    assert pauses == []
+    assert not store.exists()
+
+
+def test_an_address_that_expires_while_it_is_used_is_asked_for_anew(hub, run, pauses):
+    commit = model(hub)
+    oid = min(hub.objects)
+    hub.cut[oid] = 150_000
+    hub.sent = lambda sent: sent == oid and hub.status.setdefault(oid, [403])
+    assert run(revision=commit, retries=1, transfers=1)["changed"] is True
+    assert [ranged for asked, ranged in hub.downloads() if asked == oid] == [None, *["bytes=150000-199999"] * 2]
+    assert len([path for _port, _method, path, *_rest in hub.requests if path == BATCH]) == 3
+
+
+def test_a_token_that_is_revoked_meanwhile(hub, run, store, pauses):
+    commit = model(hub)
+    hub.gated.add("lab/model")
+    oid = min(hub.objects)
+    hub.cut[oid] = 150_000
+
+    hub.sent = lambda sent: sent == oid and hub.readers.clear()
+    result = run(revision=commit, token=READER, retries=1, transfers=1)
+    refused(result, "token_revoked", "what has arrived is kept")
+    assert snapshots(store) == []
+    assert len(hub.requests) < 20  # git-lfs alone would try the token without end
+    hub.readers.add(READER)
+    assert run(revision=commit, token=READER)["changed"] is True
+    assert [ranged for asked, ranged in hub.downloads() if asked == oid][-1] == "bytes=150000-199999"
+
+
+def test_a_body_that_is_too_short_is_refused(hub, run, store):
+    model(hub)
+    oid = min(hub.objects)
+    hub.wrong[oid] = hub.objects[oid][:1000]
+    refused(run(), "object_corrupt", oid)
+    assert snapshots(store) == []
+
+
+@pytest.mark.parametrize("where", ["refs", "batch", "object"])
+def test_a_page_in_the_place_of_an_answer(hub, run, store, where):
+    commit = model(hub)
+    page = (200, {"Content-Type": "text/html"})
+    if where == "object":
+        hub.wrong = dict.fromkeys(hub.objects, b"<html>Please log in</html>")
+    else:
+        hub.failures[REFS if where == "refs" else BATCH] = [page] * 9
+    refused(run(revision=commit), "object_corrupt" if where == "object" else "hub_odd")
+    assert snapshots(store) == []
+
+
+@pytest.mark.parametrize("where", ["refs", "batch", "object"])
+def test_a_redirect_that_does_not_end(hub, run, store, monkeypatch, where):
+    commit = model(hub)
+    paths = {"refs": [REFS], "batch": [BATCH], "object": [f"/object/{oid}" for oid in hub.objects]}[where]
+    for path in paths:
+        base = hub.storage if where == "object" else hub.url
+        query = "?service=git-upload-pack" if where == "refs" else ""
+        hub.failures[path] = [(307, {"Location": f"{base}{path}{query}"})]
+    monkeypatch.setattr(lfs_snapshot._patience, "STALLED", 1)
+    refused(run(revision=commit), "hub_odd" if where == "refs" else "hub_unreachable")
+    assert snapshots(store) == []
 
 
 def test_a_killed_run_is_resumed_from_the_byte_where_it_stopped(hub, run, store):
@@ -443,9 +551,7 @@ def test_a_killed_run_is_resumed_from_the_byte_where_it_stopped(hub, run, store)
     while not any(path.stat().st_size == 120_000 for path in incomplete.glob("*")):
         assert process.poll() is None
         on_disk.wait(0.01)  # the bytes are sent; nothing tells when git-lfs has written them
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    end(process, store)
     assert snapshots(store) == []
     hub.hold[1].set()
     before = len(hub.downloads())
@@ -455,15 +561,30 @@ def test_a_killed_run_is_resumed_from_the_byte_where_it_stopped(hub, run, store)
     assert snapshots(store) == [result["commit"]]
 
 
-def test_a_fetch_that_outlives_its_run_is_waited_for(hub, run, store, monkeypatch):
+def test_a_fetch_goes_on_when_its_connection_ends(hub, run, store):
     model(hub)
     hub.hold = (1000, threading.Event())
     process = spawn(store, hub)
     assert hub.holding.acquire(timeout=20)
     assert hub.holding.acquire(timeout=20)
-    process.kill()  # the module alone: git-lfs goes on
+    os.killpg(process.pid, signal.SIGHUP)  # as sshd does to what it has started
     process.wait()
     process.stdout.close()
+    refused(run(lock_timeout=0), "locked")
+    hub.hold[1].set()
+    result = run()
+    assert result["changed"] is False  # it was published meanwhile
+    assert len(hub.downloads()) == 2
+
+
+def test_downloads_that_outlive_their_run_are_waited_for(hub, run, store):
+    model(hub)
+    hub.hold = (1000, threading.Event())
+    process = spawn(store, hub)
+    assert hub.holding.acquire(timeout=20)
+    assert hub.holding.acquire(timeout=20)
+    os.kill(holder(store), signal.SIGKILL)  # that one alone: git-lfs goes on
+    assert json.loads(process.communicate(timeout=60)[0])["problem"]["code"] == "killed"
     refused(run(lock_timeout=0), "locked")
     hub.hold[1].set()
     assert run()["changed"] is True
@@ -513,7 +634,7 @@ def test_two_runs_at_once(hub, run, store, monkeypatch):
     hub.hold = (1000, threading.Event())
     first = spawn(store, hub)
     assert hub.holding.acquire(timeout=20)
-    refused(run(lock_timeout=0), "locked", str(first.pid), "lock_timeout")
+    refused(run(lock_timeout=0), "locked", str(holder(store)), "lock_timeout")
     pause = time.sleep
 
     def wait(seconds):  # the second run has seen the lock and waits: let the first go on
@@ -525,6 +646,27 @@ def test_two_runs_at_once(hub, run, store, monkeypatch):
     assert json.loads(first.communicate(timeout=60)[0])["changed"] is True
     assert len(hub.downloads()) == 2
     assert snapshots(store) == [commit]
+
+
+def test_how_far_it_is_is_told_while_it_fetches(hub, run, store):
+    model(hub)
+    hub.hold = (120_000, threading.Event())
+    process = spawn(store, hub, transfers=1)
+    assert hub.holding.acquire(timeout=20)
+    path, pause = store / "lab--model" / "progress.json", threading.Event()
+    while json.loads(path.read_text())["bytes"] != 120_000:
+        assert process.poll() is None
+        pause.wait(0.05)
+    found = json.loads(path.read_text())
+    assert (found["repo"], found["phase"], found["total"]) == ("lab/model", "fetching", 400_000)
+    hub.hold[1].set()
+    assert json.loads(process.communicate(timeout=60)[0])["changed"] is True
+    final = json.loads(path.read_text())
+    assert (final["phase"], final["bytes"], final["seconds_left"]) == ("published", 400_000, 0)
+    model(hub, seeds=(1, 9))
+    hub.wrong = dict.fromkeys(hub.objects, b"other")
+    assert run()["failed"] is True
+    assert json.loads(path.read_text())["phase"] == "failed"
 
 
 def test_two_repositories_at_once(hub, run, store):

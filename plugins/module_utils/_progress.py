@@ -1,0 +1,91 @@
+# Copyright: the llmops.nim authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""How far a fetch is, in a file that anybody may read: <weights_dir>/<org>--<repo>/progress.json.
+
+Private to the collection: breaking changes at any time.
+
+It is replaced as a whole while bytes come, and says at the end how that was. One that is not final and no longer
+changes was left by a run that was killed.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import threading
+import time
+
+from ansible_collections.llmops.nim.plugins.module_utils import _clock, _files
+
+NAME = "progress.json"
+FETCHING, PROVING, PUBLISHED, FAILED = "fetching", "proving", "published", "failed"
+FINAL = (PUBLISHED, FAILED)
+_EVERY = 1.0  # seconds
+_WINDOW = 30  # samples that the rate is taken from
+
+
+def path(home):
+    """Where the file lies, beneath the directory (home) of a repository."""
+    return os.path.join(home, NAME)
+
+
+def state(subject, phase, samples, total):
+    """What the file says (dict).
+
+    repo, commit: of subject (dict). phase: FETCHING, PROVING, PUBLISHED or FAILED. bytes: of the large files, how many
+    are there. total: how many there will be. rate: bytes a second (float) of late. seconds_left: int, or None where no
+    byte came of late. updated: time in UTC.
+
+    samples: pairs of a time (seconds) and the bytes that were there, oldest first.
+    """
+    (begin, first), (end, last) = samples[0], samples[-1]
+    rate = max(0.0, (last - first) / (end - begin)) if end > begin and phase == FETCHING else 0.0
+    left = 0 if phase == PUBLISHED else int((total - last) / rate + 0.5) if rate else None
+    return {
+        **subject,
+        "phase": phase,
+        "bytes": last,
+        "total": total,
+        "rate": round(rate, 1),
+        "seconds_left": left,
+        "updated": _clock.now(),
+    }
+
+
+class Progress:
+    """Keeps the file beneath home up to date, as a context, about subject (dict of repo and commit).
+
+    count: from nothing to the bytes (int) that are there. total: bytes.
+    """
+
+    def __init__(self, home, subject, count, total):
+        self._path, self._subject, self._count, self._total = path(home), subject, count, total
+        self._samples, self._phase = collections.deque(maxlen=_WINDOW), FETCHING
+        self._write_lock, self._ended = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._keep, daemon=True)
+
+    def __enter__(self):
+        self._write()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self._ended.set()
+        self._thread.join()
+        self.turn(PUBLISHED if kind is None else FAILED)
+
+    def turn(self, phase):
+        """Another phase begins."""
+        self._phase = phase
+        self._write()
+
+    def _keep(self):
+        while not self._ended.wait(_EVERY):
+            self._write()
+
+    def _write(self):
+        with self._write_lock, contextlib.suppress(OSError):  # a full disk is told by those who need it
+            self._samples.append((time.monotonic(), self._count()))
+            _files.write_json(self._path, state(self._subject, self._phase, list(self._samples), self._total))
