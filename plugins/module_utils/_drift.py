@@ -73,10 +73,11 @@ def _entry(release, kind, what):
     }
 
 
-def altered(release):
+def altered(release, deep=False):
     """What is wrong with the snapshot that a release (dict as _host_docker.releases()) has mounted (str), or None.
 
-    Compares names, sizes, modes and modification times with what was published; reads no weights.
+    Compares names, sizes, modes and modification times with what was published. deep: reads all files as well, and
+    names each that is altered.
     """
     sources = [mount.rsplit(":", 2)[0] for mount in release["settings"]["mounts"]]
     path = next((one for one in sources if release["commit"] and os.path.basename(one)[:40] == release["commit"]), None)
@@ -90,8 +91,11 @@ def altered(release):
     published = release["labels"].get(LABEL + "manifest")
     if published and manifest["digest"] != published:
         return f"its weights are others than it was started with: manifest {manifest['digest']}, then {published}"
-    wrong = _snapshot.altered(path, manifest["files"])
+    wrong = set(_snapshot.altered(path, manifest["files"]))
+    if deep:
+        wrong.update(_snapshot.rotten(path, manifest["files"]))
     if wrong:
-        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        return f"its weights were altered on disk: {', '.join(wrong[:5])}{more} in {path}"
+        shown = len(wrong) if deep else 5
+        more = f" and {len(wrong) - shown} more" if len(wrong) > shown else ""
+        return f"its weights were altered on disk: {', '.join(sorted(wrong)[:shown])}{more} in {path}"
     return None

@@ -12,14 +12,19 @@ from ansible_collections.llmops.nim.plugins.module_utils import _lock, _table
 from ansible_collections.llmops.nim.plugins.module_utils._clock import age
 from ansible_collections.llmops.nim.plugins.module_utils._models import LABEL
 
-HEADINGS = ("HOST", "MODEL", "RELEASE", "HEALTH", "DRIFT", "AGE", "PORT", "COMMIT", "IMAGE", "PROFILE")
-COMMIT_LENGTH = 12
+HEADINGS = ("HOST", "MODEL", "RELEASE", "HEALTH", "DRIFT", "AGE", "PORT", "WEIGHTS", "MANIFEST", "IMAGE", "PROFILE")
+SHORT = 12
 
 
 def image(pinned, version):
     """An image by name and NIM version, without the registry: C(llama-3.2-1b-instruct:1.8.4)."""
     name = (pinned or "-").partition("@")[0].rpartition("/")[2]
     return f"{name}:{version}" if version else name
+
+
+def weights(release):
+    """Which bytes a release (dict of nim_release_info) serves: C(org/name@commit), shortened."""
+    return f"{release['weights'] or '-'}@{release['commit'][:SHORT]}" if release["commit"] else "-"
 
 
 def row(host, release, drift):
@@ -32,7 +37,8 @@ def row(host, release, drift):
         _kinds(drift),
         age(release["age_seconds"]),
         str(release["port"] or "-"),
-        (release["commit"] or "-")[:COMMIT_LENGTH],
+        weights(release),
+        release["labels"].get(LABEL + "manifest", "-")[:SHORT],
         image(release["image"], release["labels"].get(LABEL + "nim_version", "")),
         release["profile_name"] or "-",
     ]

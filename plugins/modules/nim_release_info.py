@@ -25,6 +25,12 @@ options:
     description: Seconds to wait for the health of a release.
     type: int
     default: 5
+  deep:
+    description:
+      - Whether to read all files of the weights that serve, and compare their sha256 with the manifest. That takes as
+        long as the disk needs for them.
+    type: bool
+    default: false
   docker:
     description: The docker command.
     type: str
@@ -53,7 +59,8 @@ drift:
     sentence. The kinds are V(unrecorded) (it runs, and the model has no ledger), V(not current) (it runs, and the
     ledger names another), V(not running) (the ledger names it, and it does not run), V(several) (several releases of
     the model run), V(image) (its image is not the one it was started with) and V(weights) (they are gone, or altered
-    on the disk; told by names, sizes, modes and modification times).
+    on the disk; told by names, sizes, modes and modification times, and with O(deep) by their content, each file by
+    name).
   returned: success
   type: list
   elements: dict
@@ -82,6 +89,7 @@ from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 ARGUMENTS = {
     "home": {"type": "path", "default": "/var/lib/nim"},
     "timeout": {"type": "int", "default": 5},
+    "deep": {"type": "bool", "default": False},
     "docker": {"type": "str", "default": "docker"},
 }
 
@@ -97,7 +105,7 @@ def main():
     with ThreadPoolExecutor(max_workers=8) as pool:
         seen = list(pool.map(lambda release: _host_releases.observed(release, module.params["timeout"], now), found))
     ledgers = {model: _ledger.read(home, model) for model in _ledger.models(home)}
-    weights = {release["container"]: _drift.altered(release) for release in found}
+    weights = {one["container"]: _drift.altered(one, module.params["deep"] and one["running"]) for one in found}
     module.exit_json(
         changed=False,
         releases=seen,

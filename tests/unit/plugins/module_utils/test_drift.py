@@ -134,6 +134,19 @@ def test_weights_altered(spot):
     assert f"altered on disk: a, b, c, config.json, d and 2 more in {spot.path}" in altered(spot)
 
 
+def test_bytes_altered_behind_the_seal_are_found_by_reading(spot):
+    digest = _snapshot.read_manifest(spot.manifest)["digest"]
+    path = os.path.join(spot.path, "config.json")
+    os.chmod(path, 0o644)
+    with open(path, "wb") as stream:
+        stream.write(b"[]")
+    _lfs.seal(path)  # as somebody would who hides it
+    mounts = [f"{spot.path}:/model:ro"]
+    one = release(settings={"mounts": mounts}, labels={"llmops.nim.manifest": digest})
+    assert _drift.altered(one) is None
+    assert f"altered on disk: config.json in {spot.path}" in _drift.altered(one, deep=True)
+
+
 def test_weights_gone(spot):
     digest = _snapshot.read_manifest(spot.manifest)["digest"]
     os.rename(spot.manifest, spot.manifest + ".old")

@@ -15,7 +15,8 @@ RELEASE = {
     "commit": "0123456789abcdef" * 2 + "01234567",
     "image": "nvcr.io/nim/meta/llama-3.2-1b-instruct@sha256:" + "a" * 64,
     "profile_name": "vllm-bf16-tp1-pp1",
-    "labels": {"llmops.nim.nim_version": "1.8.4"},
+    "weights": "acme/capitals",
+    "labels": {"llmops.nim.nim_version": "1.8.4", "llmops.nim.manifest": "fedcba9876543210" * 4},
 }
 
 
@@ -39,7 +40,8 @@ def test_a_release_is_a_row_and_columns_stand_in_line():
             "1d",
             "2h",
             "8000",
-            "0123456789ab",
+            "acme/capitals@0123456789ab",
+            "fedcba987654",
             "llama-3.2-1b-instruct:1.8.4",
             "vllm-bf16-tp1-pp1",
         ]
@@ -50,11 +52,19 @@ def test_a_release_is_a_row_and_columns_stand_in_line():
 
 def test_what_is_unknown_is_a_dash():
     bare = dict(
-        RELEASE, release=None, port=None, commit=None, image=None, profile_name=None, labels={}, age_seconds=None
+        RELEASE,
+        release=None,
+        port=None,
+        commit=None,
+        weights=None,
+        image=None,
+        profile_name=None,
+        labels={},
+        age_seconds=None,
     )
     found = dict(GOOD, releases=[dict(bare, health="exited")])
     assert _status.table([("gpu1", found)]).splitlines()[1].split() == (
-        ["gpu1", "capitals", "-", "exited", "-", "-", "-", "-", "-", "-"]
+        ["gpu1", "capitals", "-", "exited", "-", "-", "-", "-", "-", "-", "-"]
     )
 
 
