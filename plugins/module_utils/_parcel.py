@@ -102,7 +102,7 @@ def read(directory, repo, commit, selection, manifest_sha256=None):
             "There is no parcel.", f"{path} is no file", "Copy the parcel to this host first.", "parcel_missing"
         )
     document = _files.read_json(path)
-    seen = _manifest_fault(document)
+    seen = fault(document)
     if not seen and (document["repo"], document["commit"]) != (repo, commit):
         seen = f"it is of {document['repo']}@{document['commit']}, wanted is {repo}@{commit}"
     if not seen and document["selection"] != selection:
@@ -114,7 +114,7 @@ def read(directory, repo, commit, selection, manifest_sha256=None):
     return document
 
 
-def _manifest_fault(document):
+def fault(document):
     """What is wrong with a manifest of unknown origin (anything), or an empty str."""
     kinds = {"repo": str, "commit": str, "files": list, "checkpoint": dict, "bytes_total": int, "selection": dict}
     if not isinstance(document, dict) or not all(isinstance(document.get(key), kinds[key]) for key in kinds):

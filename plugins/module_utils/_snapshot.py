@@ -31,6 +31,9 @@ from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 Place = collections.namedtuple("Place", "store home path manifest git lock")
 
 _MANIFEST_FORMAT = 1
+# Behind a snapshot's path: the manifest of what a fetch is after, from before it begins until it is published. clean()
+# knows it by its name.
+PLANNED = ".partial-plan"
 
 
 def place(weights_dir, repo, name):

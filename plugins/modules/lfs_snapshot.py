@@ -314,6 +314,7 @@ class Run:
             if new:  # a refusal leaves no trace
                 _snapshot.forget(self.spot)
             raise
+        _snapshot.write_manifest(self.spot.path + _snapshot.PLANNED, document)
         with self.progress(clone, pointers) as progress:
             self.fetch(clone, pointers, entries)
             progress.turn(_progress.PROVING)

@@ -1,0 +1,100 @@
+# Copyright: the llmops.nim authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""Where a host's part in the carrying of a snapshot lies, what became of it, and how it is ended.
+
+Private to the collection: breaking changes at any time.
+
+<weights_dir>/fleet/<org>--<repo>@<commit>/parcel/        what has come so far, see _parcel
+<weights_dir>/fleet/<org>--<repo>@<commit>/status.json    what the part does, every second
+<weights_dir>/fleet/<org>--<repo>@<commit>/plan.json      the manifest of what is to come
+<weights_dir>/fleet/<org>--<repo>@<commit>/lock           held by the process that plays the part
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+
+from ansible_collections.llmops.nim.plugins.module_utils import _files, _lfs, _parcel, _snapshot
+
+Place = collections.namedtuple("Place", "directory parcel status plan lock")
+
+_PATIENCE = 30  # seconds for a process to end
+
+
+def place(weights_dir, repo, commit):
+    """The paths (Place) beneath weights_dir."""
+    directory = os.path.join(weights_dir, "fleet", f"{repo.replace('/', '--')}@{commit}")
+    return Place(directory, *(os.path.join(directory, name) for name in ("parcel", "status.json", "plan.json", "lock")))
+
+
+def make(spot):
+    """Have the directories of spot (Place), for root alone."""
+    os.makedirs(os.path.join(spot.parcel, _parcel.FILES), mode=0o700, exist_ok=True)
+
+
+def tell(spot, **words):
+    """Leave in the status file what the part does."""
+    _files.write_json(spot.status, words)
+
+
+def hear(spot):
+    """What the status file says (dict), and whether the process that writes it lives."""
+    lives = _holder(spot) is not None  # before the file is read: a process may tell its last and end
+    return _files.read_json(spot.status) or {}, lives
+
+
+def _holder(spot):
+    """The id of the process that holds the lock, or None."""
+    try:
+        descriptor = os.open(spot.lock, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return None
+    except BlockingIOError:
+        return int(os.pread(descriptor, 20, 0) or 0)
+    finally:
+        os.close(descriptor)
+
+
+def end(spot):
+    """End the process that plays the part at spot, if there is one; whether there was."""
+    process = _holder(spot)
+    if not process:
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGTERM)
+    with _snapshot.locked(spot.lock, _PATIENCE):
+        return True
+
+
+def forget(spot):
+    """Remove all that lies at spot; whether there was something."""
+    if not os.path.isdir(spot.directory):
+        return False
+    shutil.rmtree(spot.directory)
+    with contextlib.suppress(OSError):  # another snapshot is under way
+        os.rmdir(os.path.dirname(spot.directory))
+    return True
+
+
+def bytes_there(spot, snapshot):
+    """How many bytes of a snapshot (Place of _snapshot) are on this host, proven or on their way.
+
+    Counted is what some earlier run has learned the names of.
+    """
+    document = _files.read_json(snapshot.path + _snapshot.PLANNED) or _files.read_json(spot.plan)
+    if not document or _parcel.fault(document):
+        return 0
+    incomplete = os.path.join(snapshot.git, "lfs", "incomplete")
+    pointers = {_lfs.Pointer(sha256, size) for sha256, size in _parcel.contents(document).items()}
+    there = {one for one in pointers if os.path.exists(_lfs.object_path(snapshot.store, one.oid))}
+    parts = _lfs.incomplete(incomplete, pointers - there)
+    return sum(one.size for one in there) + sum(parts.values())

@@ -1,0 +1,218 @@
+# Copyright: the llmops.nim authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""weights_swarm as processes on addresses of this machine that play hosts, from a published snapshot to a parcel."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.llmops.nim.plugins.module_utils import _lfs, _selection, _snapshot
+from ansible_collections.llmops.nim.plugins.modules import weights_import, weights_swarm
+
+pytest.importorskip("libtorrent")
+
+A, B, C = "127.0.0.2", "127.0.0.3", "127.0.0.4"
+REPO, COMMIT = "lab/model", "5" * 40
+SHARDS = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+
+
+class Host:
+    """An address with a directory of weights, and the parts that run on it."""
+
+    def __init__(self, root, address, run):
+        self.address, self.root, self.run = address, root / address, run
+        self.parts, self.spot = [], _snapshot.place(str(self.root), REPO, COMMIT)
+        self.root.mkdir()
+
+    def module(self, module, **options):
+        wanted = {"repo": REPO, "commit": COMMIT, "weights_dir": str(self.root), "reserve_bytes": 0, **options}
+        arguments = self.root / f"arguments-{len(list(self.root.iterdir()))}.json"
+        arguments.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": wanted}))
+        path = os.pathsep.join(place for place in sys.path if place)
+        return subprocess.Popen(
+            [sys.executable, "-m", module.__name__, str(arguments)],
+            env=dict(os.environ, PYTHONPATH=path),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def start(self, seed=A, **options):
+        wanted = {"address": self.address, "peers": [A, B, C], "seed": seed, **self.run, **options}
+        self.parts.append(self.module(weights_swarm, state="started", **wanted))
+        return self.parts[-1]
+
+    def ask(self, state, module=weights_swarm, **options):
+        more = {"secret": self.run["secret"], "patience": self.run["patience"]} if state == "received" else {}
+        more = {"state": state, **more} if state else more
+        return result(self.module(module, **more, **options))
+
+    def listens(self):
+        port = self.run["port"]
+        with socket.socket() as one, socket.socket() as other:
+            return [one.connect_ex((self.address, port)), other.connect_ex((self.address, port + 1))].count(0)
+
+
+def result(process):
+    output = process.communicate(timeout=120)[0]
+    return json.loads(output[output.index("{") :])
+
+
+def snapshot():
+    """path -> content (bytes) of a model."""
+    index = {"weight_map": dict(zip("ab", SHARDS))}
+    contents = {}
+    for tensor, name in zip("ab", SHARDS):
+        room = 1_000_000
+        header = json.dumps({tensor: {"dtype": "U8", "shape": [room], "data_offsets": [0, room]}}).encode().ljust(192)
+        contents[name] = len(header).to_bytes(8, "little") + header + os.urandom(room)
+    config = {"architectures": ["LlamaForCausalLM"], "torch_dtype": "bfloat16", "max_position_embeddings": 2048}
+    texts = {"config.json": config, "tokenizer.json": {}, "model.safetensors.index.json": index}
+    contents.update((name, json.dumps(content).encode()) for name, content in texts.items())
+    return {**contents, "merges.txt": b""}
+
+
+def write_parcel(directory, contents):
+    (directory / "files").mkdir(parents=True)
+    files = []
+    for path, content in contents.items():
+        sha256 = hashlib.sha256(content).hexdigest()
+        (directory / "files" / sha256).write_bytes(content)
+        files.append({"path": path, "size": len(content), "sha256": sha256, "lfs": path in SHARDS})
+    document = _snapshot.manifest(REPO, COMMIT, _selection.Selection().as_dict(), files)
+    _snapshot.judge(document, {}, [])
+    _snapshot.write_manifest(str(directory / "manifest.json"), document)
+    return document
+
+
+@pytest.fixture
+def hosts(tmp_path):
+    with socket.socket() as probe:
+        probe.bind((A, 0))
+        port = probe.getsockname()[1]
+    run = {"port": port - port % 2, "secret": "of the run", "patience": 20}
+    found = [Host(tmp_path, address, run) for address in (A, B, C)]
+    yield found
+    for part in (part for host in found for part in host.parts):
+        part.kill()
+        part.communicate()
+
+
+@pytest.fixture
+def published(hosts, tmp_path):
+    """The manifest of the snapshot that the first host has."""
+    document = write_parcel(tmp_path / "parcel", snapshot())
+    done = hosts[0].ask(None, weights_import, directory=str(tmp_path / "parcel"))
+    assert not done.get("failed"), done
+    return document
+
+
+def test_a_snapshot_goes_from_host_to_host_and_nothing_listens_afterwards(hosts, published):
+    for host in hosts:
+        host.start()
+    for host in hosts[1:]:
+        received = host.ask("received")
+        assert received["bytes_received"] >= 2_000_000
+        done = host.ask(None, weights_import, directory=received["directory"], move=True)
+        assert done["manifest_sha256"] == published["digest"]
+    for host in hosts:
+        stopped = host.ask("stopped")
+        assert (stopped["changed"], stopped["published"]) == (True, True)
+        assert host.listens() == 0
+        assert not (host.root / "fleet").exists()
+        assert not host.ask("stopped")["changed"]
+
+
+def test_what_is_there_already_is_not_sent(hosts, published):
+    oid = next(file["sha256"] for file in published["files"] if file["lfs"])
+    target = Path(_lfs.object_path(str(hosts[1].root), oid))
+    target.parent.mkdir(parents=True)
+    target.write_bytes(Path(_lfs.object_path(str(hosts[0].root), oid)).read_bytes())
+    _lfs.seal(str(target))
+    for host in hosts[:2]:
+        host.start()
+    assert hosts[1].ask("received")["bytes_received"] < 1_500_000
+
+
+def test_a_host_that_comes_later_gets_all_of_it_as_well(hosts, published):
+    first, second = hosts[1:]
+    hosts[0].start()
+    first.start()
+    first.ask("received")
+    second.start()
+    assert second.ask("received")["bytes_received"] >= 2_000_000
+    assert first.ask("stopped")["bytes_there"] >= 2_000_000
+
+
+def test_a_seed_that_dies_leaves_what_has_come_to_the_next_run(hosts, published):
+    seed, receiver = hosts[:2]
+    seed.start()
+    receiver.start(patience=2)
+    while not list(receiver.root.glob("fleet/*/plan.json")):  # it has heard of the seed
+        assert receiver.parts[0].poll() is None
+    seed.parts[0].send_signal(signal.SIGKILL)
+    seed.parts[0].wait()
+    received = receiver.ask("received")
+    assert received.get("problem", {"code": "all came before"})["code"] in ("seed_gone", "all came before")
+    receiver.ask("stopped")
+    for host in (seed, receiver):
+        host.run = dict(host.run, secret="of the next run")
+        host.start()
+    assert receiver.ask("received")["directory"]
+
+
+def test_an_altered_file_is_refused_and_named(hosts, published):
+    """Altered with its seal kept, as no quick check would see it."""
+    file = next(file for file in published["files"] if file["lfs"])
+    path = os.path.join(hosts[0].spot.path, file["path"])
+    os.chmod(path, 0o644)
+    with open(path, "r+b") as stream:
+        stream.seek(5000)
+        stream.write(b"altered")
+    os.chmod(path, 0o444)
+    os.utime(path, (_lfs.SEAL_TIME, _lfs.SEAL_TIME))
+    for host in hosts[:2]:
+        host.start()
+    refused = hosts[1].ask("received")
+    assert refused["problem"]["code"] == "object_altered"
+    assert file["path"] in refused["msg"]
+    assert not os.path.exists(_lfs.object_path(str(hosts[1].root), file["sha256"]))
+    assert hosts[1].ask("stopped")["problem"]["code"] == "object_altered"
+
+
+def test_nobody_answers(hosts):
+    hosts[1].start(patience=1)
+    refused = hosts[1].ask("received")
+    assert refused["problem"]["code"] == "seed_unreachable"
+    assert "weights_fleet_port" in refused["msg"]
+
+
+def test_a_full_disk_is_told_before_anything_is_taken(hosts, published):
+    hosts[0].start()
+    hosts[1].start(reserve_bytes=2**60)
+    refused = hosts[1].ask("received")
+    assert refused["problem"]["code"] == "disk_too_small"
+    assert not list(Path(hosts[1].root).glob("objects"))
+
+
+def test_an_address_that_is_not_this_host_s_is_told(hosts):
+    hosts[1].start(address="192.0.2.1")
+    assert hosts[1].ask("received")["problem"]["code"] == "cannot_listen"
+    hosts[2].start(address="no.such.name.invalid")
+    assert hosts[2].ask("received")["problem"]["code"] == "address_unknown"
+
+
+def test_hosts_that_nobody_asks_any_more_end_by_themselves(hosts, published):
+    parts = [host.start(patience=1) for host in hosts[:2]]
+    ended = [result(part) for part in parts]
+    assert [one.get("failed", False) for one in ended] == [False, False]
+    assert hosts[0].listens() == 0
