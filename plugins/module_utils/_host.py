@@ -24,6 +24,9 @@ SEARCH_PATH = os.pathsep.join(
     [os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
 )
 
+# Python modules of the system's packages that roles lean on: community.docker on the first.
+LIBRARIES = ("requests", "libtorrent")
+
 MIB = 1024**2
 GIB = 1024**3
 
@@ -131,14 +134,17 @@ def disk(purpose, path):
 
 
 def python():
-    """This Python and its requests, which community.docker needs: dict of version and requests (str or None)."""
-    version = None
-    if importlib.util.find_spec("requests"):
-        try:
-            version = metadata.version("requests")
-        except metadata.PackageNotFoundError:
-            version = "unknown"
-    return {"version": platform.python_version(), "requests": version}
+    """This Python and LIBRARIES: dict of version and of each one's version, None where it is not there (str)."""
+    return {"version": platform.python_version(), **{name: _library(name) for name in LIBRARIES}}
+
+
+def _library(name):
+    if not importlib.util.find_spec(name):
+        return None
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def facts():

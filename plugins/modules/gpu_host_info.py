@@ -114,7 +114,8 @@ host:
       description: Memory that new processes can have, in MiB.
       type: int
     python:
-      description: The Python that runs modules, with C(version) and C(requests), the version of requests or null.
+      description: >-
+        The Python that runs modules, with C(version), and C(requests) and C(libtorrent), their versions or null.
       type: dict
     driver:
       description: The NVIDIA driver, with C(version) and C(cuda_version); null when nvidia-smi fails.
@@ -250,7 +251,9 @@ warnings_report:
   returned: success
   type: str
 missing_packages:
-  description: What the host lacks of V(git), V(git_lfs) and V(requests) (for the Python that runs modules).
+  description: >-
+    What the host lacks of V(git), V(git_lfs), V(requests) and V(libtorrent) (the last two for the Python that runs
+    modules). Nothing but the carrying of weights from host to host needs V(libtorrent).
   returned: success
   type: list
   elements: str
@@ -402,8 +405,8 @@ def observe(params):
 
 
 def missing_packages(host):
-    """What the roles need and the host lacks, as names of _host_packages in the role's vars."""
-    have = {"git": host["git"], "git_lfs": host["git_lfs"], "requests": host["python"]["requests"]}
+    """What the roles may need and the host lacks, as the names in the role's vars."""
+    have = {"git": host["git"], "git_lfs": host["git_lfs"], **{name: host["python"][name] for name in _host.LIBRARIES}}
     return [name for name, version in have.items() if not version]
 
 

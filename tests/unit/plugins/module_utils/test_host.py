@@ -158,7 +158,7 @@ def test_facts():
     assert facts["cpus"] >= 1
     assert facts["memory_mib"] > facts["memory_available_mib"] > 0
     assert facts["python"]["version"].startswith(f"{sys.version_info[0]}.{sys.version_info[1]}.")
-    assert set(facts["python"]) == {"version", "requests"}
+    assert set(facts["python"]) == {"version", "requests", "libtorrent"}
 
 
 def test_python_says_whether_there_is_requests(tmp_path, monkeypatch):

@@ -1,0 +1,55 @@
+# Copyright: the llmops.nim authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""Which snapshots a fleet wants, and who hands each on to whom: pure, on the control node.
+
+Private to the collection: breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.llmops.nim.plugins.module_utils import _lfs
+
+# What another host may not run into: its own way to the hub, its own disk, its own packages.
+_OWN = {*_lfs.PASSING, "hub_tls", "disk_too_small", "disk_full", "locked", "git_missing", "git_lfs_missing"}
+_OWN |= {"libtorrent_missing", "cannot_listen", "part_gone", "seed_gone"}
+_LOST = "The hosts that have the weights, or were to have them, were lost. Run again: what has come is kept."
+
+
+def wanted(models, commits):
+    """The snapshots (list of dict: repo, commit, hosts) that the models want, each once, in the order of the hosts.
+
+    models: host -> its nim_models. commits: C(repo@revision) -> commit.
+    """
+    found = {}
+    for host, own in models.items():
+        for model in own:
+            repo, revision = model["weights"]["repo"], model["weights"].get("revision", "main")
+            hosts = found.setdefault((repo, commits.get(f"{repo}@{revision}", revision)), [])
+            if host not in hosts:
+                hosts.append(host)
+    return [{"repo": repo, "commit": commit, "hosts": hosts} for (repo, commit), hosts in found.items()]
+
+
+def parts(there, tried=(), results=()):
+    """Who hands on a snapshot (seed, or None), who takes it (receivers, list); whom nobody helps (left), and why (str).
+
+    there: host -> what C(weights_swarm) said when it was stopped last, or nothing of use from a host that was lost.
+    tried: the seeds of earlier rounds. results: what came of the last round, as modules return it.
+
+    The seed is the first host that has the snapshot, else the one that has most of it, else the first. A host that is
+    to fetch it gets one chance, one that has it two; where others could not do better, nobody gets another.
+    """
+    lacking = [host for host, seen in there.items() if not seen.get("published")]
+    reached = [host for host, seen in there.items() if "bytes_there" in seen]
+    holders = [host for host in reached if host not in lacking]
+    chances = 2 if holders else 1
+    able = [host for host in holders or reached if list(tried).count(host) < chances]
+    failed = [result for result in (*there.values(), *results) if "problem" in result] if tried else []
+    curable = all(result["problem"]["code"] in _OWN for result in failed)
+    seed = max(able, key=lambda host: there[host]["bytes_there"]) if able and lacking and curable else None
+    receivers = [host for host in lacking if host in reached and host != seed]
+    if seed is None or seed in holders and not receivers:
+        why = "\n".join(dict.fromkeys(result.get("ended") or result["msg"] for result in failed))
+        return {"seed": None, "receivers": [], "left": lacking, "why": why or _LOST}
+    return {"seed": seed, "receivers": receivers, "left": [], "why": ""}

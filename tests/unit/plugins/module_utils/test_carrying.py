@@ -1,0 +1,101 @@
+# Copyright: the llmops.nim authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""Who hands on weights to whom."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.llmops.nim.plugins.module_utils import _carrying
+
+HAS = {"published": True, "bytes_there": 100}
+BARE = {"published": False, "bytes_there": 0}
+LOST = {"unreachable": True, "msg": "no route"}
+
+
+def half(count=50):
+    return {"published": False, "bytes_there": count}
+
+
+def failed(code):
+    return {"problem": {"code": code}, "msg": f"because {code}"}
+
+
+def roles(there, *more):
+    found = _carrying.parts(there, *more)
+    return found["seed"], found["receivers"], found["left"]
+
+
+def model(repo, revision=None):
+    return {"weights": {"repo": repo, **({"revision": revision} if revision else {})}}
+
+
+def test_each_snapshot_is_wanted_once():
+    models = {"a": [model("o/x"), model("o/x", "v1")], "b": [model("o/y")], "c": [model("o/x", "main")]}
+    commits = {"o/x@main": "1" * 40, "o/x@v1": "1" * 40}
+    assert _carrying.wanted(models, commits) == [
+        {"repo": "o/x", "commit": "1" * 40, "hosts": ["a", "c"]},
+        {"repo": "o/y", "commit": "main", "hosts": ["b"]},
+    ]
+
+
+def test_the_first_fetches_where_nobody_has_anything():
+    assert roles({"a": BARE, "b": BARE, "c": BARE}) == ("a", ["b", "c"], [])
+
+
+def test_the_one_that_has_most_fetches_the_rest():
+    assert roles({"a": BARE, "b": half(), "c": half(70)}) == ("c", ["a", "b"], [])
+
+
+def test_whoever_has_it_hands_it_on_and_nothing_is_fetched():
+    assert roles({"a": half(), "b": HAS, "c": HAS}) == ("b", ["a"], [])
+
+
+def test_nobody_hands_on_what_all_have():
+    assert roles({"a": HAS, "b": HAS}) == (None, [], [])
+
+
+def test_a_host_that_is_lost_is_waited_for_by_nobody():
+    assert roles({"a": LOST, "b": BARE, "c": BARE}) == ("b", ["c"], [])
+    assert roles({"a": LOST, "b": HAS}) == (None, [], ["a"])
+
+
+def test_the_next_takes_over_from_a_seed_that_is_lost():
+    assert roles({"a": LOST, "b": half(), "c": BARE}, ["a"]) == ("b", ["c"], [])
+
+
+def test_a_seed_that_has_it_gets_a_second_chance_and_nobody_fetches_it_again():
+    assert roles({"a": HAS, "b": half()}, ["a"], [failed("seed_gone")]) == ("a", ["b"], [])
+    found = _carrying.parts({"a": HAS, "b": half()}, ["a", "a"], [failed("seed_gone")])
+    assert found == {"seed": None, "receivers": [], "left": ["b"], "why": "because seed_gone"}
+
+
+@pytest.mark.parametrize("code", ["no_access", "token_invalid", "object_corrupt", "object_altered", "seed_unreachable"])
+def test_what_every_host_would_run_into_is_not_tried_again(code):
+    assert roles({"a": BARE, "b": BARE}, ["a"], [failed(code)]) == (None, [], ["a", "b"])
+
+
+@pytest.mark.parametrize("code", ["hub_unreachable", "disk_full", "git_missing"])
+def test_what_another_host_may_do_better_is(code):
+    assert roles({"a": BARE, "b": BARE}, ["a"], [failed(code), {"skipped": True}]) == ("b", ["a"], [])
+
+
+SEEN = st.sampled_from([HAS, BARE, half(), LOST, {}])
+
+
+@given(st.lists(st.lists(SEEN, min_size=4, max_size=4), min_size=20, max_size=20))
+def test_the_rounds_come_to_an_end_and_nobody_fetches_what_somebody_has(rounds):
+    tried = []
+    for seen in rounds:
+        there = dict(zip("abcd", seen))
+        found = _carrying.parts(there, tried)
+        if found["seed"] is None:
+            break
+        assert "bytes_there" in there[found["seed"]]
+        assert there[found["seed"]] is HAS or HAS not in seen
+        assert found["seed"] not in found["receivers"]
+        tried.append(found["seed"])
+    assert len(tried) <= 2 * 4
