@@ -2,6 +2,7 @@
 # make test    everything CI runs: lint, unit tests, ansible-test sanity, molecule
 # make check   the fast part of it: lint and unit tests
 # make bench   the times of the main job on this machine, beside a peer's
+# make bench_weights  the way of weights to 16 hosts beside other ways; hours
 # make lab     the lab alone
 # make clean   take down and remove what all of these have made, and nothing else
 
@@ -14,7 +15,7 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -E -H)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-.PHONY: help demo test check lint unit unit38 sanity molecule bench lab clean clean_lab
+.PHONY: help demo test check lint unit unit38 sanity molecule bench bench_weights lab clean clean_lab
 .NOTPARALLEL:
 
 help:
@@ -59,7 +60,7 @@ endif
 
 # One lab for all scenarios; each makes its servers bare first. The reset makes molecule forget runs of before.
 # Another one alone: make molecule SCENARIOS=rollout (rollouts under load, which take a quarter of an hour).
-SCENARIOS ?= default generations faults
+SCENARIOS ?= default generations faults fleet
 molecule: .venv/dev.stamp
 	./lab/prepare engine
 	for scenario in $(SCENARIOS); do \
@@ -76,6 +77,11 @@ bench: lab
 	python tests/bench/run.py
 	python tests/bench/rollout.py
 
+bench_weights: .venv/dev.stamp
+	./lab/prepare bench
+	pip install --quiet --requirement tests/bench/weights/requirements.txt
+	$(SUDO) .venv/bin/python tests/bench/weights/run.py
+
 # What is in Docker can only be removed while an engine answers.
 clean_lab:
 	if [ -d .lab ] && [ -x .venv/bin/ansible-playbook ]; then \
@@ -83,5 +89,5 @@ clean_lab:
 	fi
 
 clean: clean_lab
-	$(SUDO) rm -rf .venv .lab .ansible build .pytest_cache .ruff_cache .hypothesis
+	$(SUDO) rm -rf .venv .lab .ansible .bench build .pytest_cache .ruff_cache .hypothesis
 	$(SUDO) find . -name __pycache__ -prune -exec rm -rf {} +

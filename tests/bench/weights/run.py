@@ -1,0 +1,100 @@
+"""Times the way of the weights to all hosts of a site beside other ways, on hosts in network namespaces.
+
+    make bench_weights            all candidates, at 64 MiB; an hour and a half
+    python tests/bench/weights/run.py --only fleet nginx --runs 1 --name b
+
+Needs root. What is measured is kept in .bench/, and the tables of docs/benchmarks.md are made from all that is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+candidates, network, table = map(importlib.import_module, ("candidates", "network", "table"))
+
+WAN, LAN, COUNT = 20, 200, 16
+ALL = {**candidates.PEERS, **candidates.RIVALS}
+
+
+def serve(site, mebibytes, objects):
+    """The hub of a site, serving."""
+    process = site.hub.start(
+        sys.executable, Path(__file__).with_name("hub.py"), site.hub.disk / "hub", mebibytes, objects
+    )
+    assert process.stdout.readline() == "ready\n", process.stdout.read()
+    # A server that is never read would stop in the middle of its log.
+    subprocess.Popen(["cat"], stdin=process.stdout, stdout=subprocess.DEVNULL)
+
+
+def timed(site, kind, count):
+    """One run on the first hosts, from empty disks: what it took (dict)."""
+    site.clear()
+    candidate = kind(site, site.hub.disk / "hub" / "SHA256SUMS")
+    wan, load = site.wan_bytes(), os.getloadavg()[0]
+    site.watch()
+    begin = time.monotonic()
+    candidate.start(site.hosts[:count])
+    candidate.wait()
+    seconds = time.monotonic() - begin
+    site.unwatch()
+    candidate.finish()
+    return {"count": count, "seconds": seconds, "wan": site.wan_bytes() - wan, "peak": site.peak, "load": load}
+
+
+def interrupted(site, kind, size):
+    """One run in which everything on the hosts is killed once half of the bytes are over the WAN, and begins again."""
+    site.clear()
+    hosts = site.hosts[: 1 if kind.own else 2]
+    wan = site.wan_bytes()
+    first = kind(site, site.hub.disk / "hub" / "SHA256SUMS")
+    first.start(hosts)
+    while site.wan_bytes() - wan < size / 2:
+        time.sleep(0.05)
+    for host in (site.cache, *hosts):
+        host.kill()
+    again = kind(site, site.hub.disk / "hub" / "SHA256SUMS")
+    again.start(hosts)
+    again.wait()
+    return {"interrupted": True, "wan": site.wan_bytes() - wan}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=ALL, default=list(ALL), help="candidates")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--mebibytes", type=int, default=64)
+    parser.add_argument("--objects", type=int, default=8)
+    parser.add_argument("--name", default="a", help="of the site, where several runs are to go on at once")
+    asked = parser.parse_args()
+    kept = ROOT / ".bench" / f"weights-{asked.name}-{asked.mebibytes}.jsonl"
+    kept.parent.mkdir(exist_ok=True)
+    size = asked.mebibytes * 2**20
+    with network.Site(asked.name, COUNT, WAN, LAN) as site, kept.open("a") as record:
+        serve(site, asked.mebibytes, asked.objects)
+
+        def keep(name, seen):
+            line = json.dumps({"candidate": name, "mebibytes": asked.mebibytes, "objects": asked.objects, **seen})
+            print(line, flush=True)
+            print(line, file=record, flush=True)
+
+        for name in asked.only:
+            keep(name, interrupted(site, ALL[name], size))
+        for _run in range(asked.runs):
+            for name in asked.only:
+                keep(name, timed(site, ALL[name], 1))
+                keep(name, timed(site, ALL[name], COUNT))
+    table.write(ROOT)
+
+
+if __name__ == "__main__":
+    main()

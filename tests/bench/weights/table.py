@@ -1,0 +1,82 @@
+"""The section of docs/benchmarks.md about the way of the weights, from all that was measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import statistics
+
+import candidates
+
+PAGE, HEADING = "docs/benchmarks.md", "## Weights to a site"
+START = "# Benchmarks\n\nEach section is written by a program that measures, and replaced when it runs again.\n"
+NAMES = {name: kind.name for name, kind in {**candidates.PEERS, **candidates.RIVALS}.items()}
+INTRODUCTION = """{heading}
+
+`tests/bench/weights/run.py`: 16 hosts as network namespaces, each with a disk in memory; a hub whose line is 20 Mbit/s
+(`tc`, headers included), and 200 Mbit/s from host to host. All candidates in the same run of the same machine: {machine}.
+T(n) is the time until n hosts have read all files again and found their sha256 right. WAN bytes are what the hub has put
+on the line, repetitions included, without headers. For the kill, all processes of one host (of two, where hosts share)
+get SIGKILL when half of the bytes are over the WAN, and begin again.
+"""
+HEAD = """
+{mebibytes} MiB in {objects} files, medians of {runs}:
+
+| | WAN bytes ÷ size | T(16) ÷ T(1) | one host: share of the line | sent again after a kill | peak disk ÷ size | T(16) |
+|---|---|---|---|---|---|---|
+"""
+
+
+def machine():
+    """What this machine is: no name."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    system = platform.freedesktop_os_release()["PRETTY_NAME"]
+    return f"{os.cpu_count()} cores, {memory:.0f} GiB, {system}, shared with other work"
+
+
+def section(measured):
+    """The text of the section (str), of measured (list of dict)."""
+    text = INTRODUCTION.format(heading=HEADING, machine=machine())
+    for mebibytes, objects in sorted({(one["mebibytes"], one["objects"]) for one in measured}):
+        these = [one for one in measured if (one["mebibytes"], one["objects"]) == (mebibytes, objects)]
+        rows = [row(these, name, mebibytes * 2**20) for name in NAMES]
+        runs = sorted({count for _line, count in filter(None, rows)})
+        text += HEAD.format(mebibytes=mebibytes, objects=objects, runs=" or ".join(map(str, runs)))
+        text += "".join(line for line, _count in filter(None, rows))
+    return text
+
+
+def row(measured, name, size):
+    """A line of the table and how many runs it is of, or None."""
+    own = [one for one in measured if one["candidate"] == name]
+    alone = [one for one in own if one.get("count") == 1]
+    many = [one for one in own if one.get("count", 1) > 1]
+    if not alone or not many:
+        return None
+    seconds = [one["seconds"] for one in many]
+    one_host = statistics.median(one["seconds"] for one in alone)
+    line_seconds = size * 8 / 20e6
+    again = [one["wan"] / size - 1 for one in own if one.get("interrupted")]
+    cells = (
+        NAMES[name],
+        f"{statistics.median(one['wan'] for one in many) / size:.3f}",
+        f"{statistics.median(seconds) / one_host:.2f}",
+        f"{line_seconds / one_host:.2f}",
+        f"{100 * statistics.median(again):.1f} %" if again else "",
+        f"{max(one['peak'] for one in own if 'peak' in one) / size:.2f}",
+        f"{statistics.median(seconds):.0f} s ({min(seconds):.0f} to {max(seconds):.0f})",
+    )
+    return "| " + " | ".join(cells) + " |\n", len(many)
+
+
+def write(root):
+    """Put the section into the page, in the place of the one before."""
+    page = root / PAGE
+    measured = [json.loads(line) for kept in sorted((root / ".bench").glob("*.jsonl")) for line in kept.open()]
+    text = page.read_text() if page.exists() else START
+    before, _heading, rest = text.partition(HEADING)
+    following = re.search(r"^## ", rest, re.MULTILINE)
+    after = "\n" + rest[following.start() :] if following else ""
+    page.write_text(before.rstrip() + "\n\n" + section(measured) + after)
