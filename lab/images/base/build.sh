@@ -9,7 +9,7 @@ kind=$1 suite=$2 out=$3
 
 # To be installed later, without a network, from a repository inside the image: by the registry's Dockerfile,
 # and on the GPU servers by whoever prepares them.
-later="docker-registry git-lfs haproxy python3-requests"
+later="docker-registry git-lfs haproxy python3-libtorrent python3-requests"
 merged=/usr/share/mmdebstrap/hooks/merged-usr
 
 # Unpacking is bound by the disk, so do it in memory where there is room and programs may run.

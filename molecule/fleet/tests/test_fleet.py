@@ -1,0 +1,183 @@
+"""What crosses the WAN, as the hub's log tells, and what is left when something is lost on the way."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "shared"))
+
+import fleet
+import lab
+from fleet import HOSTS
+
+REPO = "lab--Llama-3.2-1B-capitals"
+OBJECTS = 2
+HELD = '{"status": 429, "retry_after": 1}'
+FAULTS = "/srv/faults.json"
+SNAPSHOTS = f"cd /var/lib/nim/weights/{REPO} && ls -d *.manifest.json 2>/dev/null | sort"
+# Only this host's part: its command line bears nothing, so it is found by the lock that it holds.
+PART = "cat /var/lib/nim/weights/fleet/*/lock"
+LISTENING = "ss -Hltn '( sport = :6881 or sport = :6882 )'"
+
+
+def hub(script):
+    return subprocess.run(["docker", "exec", "nim-lab-hub", "sh", "-c", script], check=True, capture_output=True)
+
+
+class Wan:
+    """What the hub has sent of large files since it was made: how often each object."""
+
+    def __init__(self):
+        self._before = len(self._log())
+
+    @staticmethod
+    def _log():
+        done = subprocess.run(["docker", "logs", "nim-lab-hub"], check=True, capture_output=True, text=True)
+        return re.findall(r"^GET /lfs/\S+/([0-9a-f]{64}) 20[06] [1-9]", done.stdout, re.MULTILINE)
+
+    @property
+    def sent(self):
+        return Counter(self._log()[self._before :])
+
+
+@pytest.fixture
+def wan():
+    return Wan()
+
+
+@pytest.fixture
+def held():
+    """The hub holds back all large files; yields what lets them go."""
+    hub(f"echo '{HELD}' >{FAULTS}")
+    yield lambda: hub(f"rm -f {FAULTS}")
+    hub(f"rm -f {FAULTS}")
+
+
+def wishes(revision, more):
+    return dict(fleet.variables(revision), weights_source="fleet", weights_fleet_patience=15, weights_retries=20, **more)
+
+
+def begin(revision, **more):
+    return lab.begin("../molecule/fleet/carry", inventories=fleet.INVENTORIES, **wishes(revision, more))
+
+
+def carry(revision, **more):
+    return lab.playbook("../molecule/fleet/carry", inventories=fleet.INVENTORIES, **wishes(revision, more))
+
+
+def forget(*hosts):
+    for host in hosts:
+        lab.run(host, "find /var/lib/nim/weights -mindepth 1 -delete 2>/dev/null || :")
+
+
+def ended(process):
+    output = process.communicate()[0]
+    assert process.returncode == 0, output
+    return output
+
+
+def all_have(revisions):
+    seen = {host: lab.run(host, SNAPSHOTS) for host in HOSTS}
+    assert len(set(seen.values())) == 1, seen
+    assert len(seen[HOSTS[0]].split()) == revisions, seen
+    assert not any(lab.run(host, LISTENING + "; ls -d /var/lib/nim/weights/fleet 2>/dev/null || :") for host in HOSTS)
+
+
+def await_part(host):
+    end = time.monotonic() + 60
+    while not (seen := lab.run(host, f"{PART} 2>/dev/null || :").strip()) or not lab.run(host, LISTENING):
+        assert time.monotonic() < end, seen
+    return seen
+
+
+def test_staging_brought_each_object_over_the_wan_once():
+    """Of what molecule staged: the log of the hub begins with it, or holds older runs; the store tells how it came."""
+    all_have(revisions=1)
+
+
+def test_each_object_crosses_once(wan):
+    forget(*HOSTS)
+    done = carry("v1")
+    assert done.returncode == 0, done.stdout
+    assert list(wan.sent.values()) == [1] * OBJECTS
+    all_have(revisions=1)
+
+
+def test_nothing_crosses_where_one_has_it(wan):
+    forget("gpu1", "gpu3")
+    done = carry("v1")
+    assert done.returncode == 0, done.stdout
+    assert "gpu2 has lab/Llama-3.2-1B-capitals" in " ".join(done.stdout.split())
+    assert not wan.sent
+    all_have(revisions=1)
+
+
+def test_a_run_that_changes_nothing_says_so(wan):
+    done = carry("v1")
+    assert all(counts["changed"] == 0 for counts in lab.recap(done.stdout).values()), done.stdout
+    assert not wan.sent
+
+
+def test_a_receiver_that_is_killed_costs_time(wan, held):
+    process = begin("v2")
+    killed = await_part("gpu3")
+    lab.run("gpu3", f"kill -9 {killed}")
+    held()
+    output = ended(process)
+    assert output.count("hands it on to") == 2
+    assert list(wan.sent.values()) == [1] * OBJECTS
+    all_have(revisions=2)
+
+
+def test_the_next_takes_over_from_a_seed_that_is_killed(wan, held):
+    forget(*HOSTS)
+    process = begin("v2")
+    killed = await_part("gpu1")
+    fetching = "pgrep -f 'git-lfs fetch|lfs_snapshot'"
+    lab.run("gpu1", f"until {fetching} >/dev/null; do sleep 0.1; done; kill -9 {killed} $({fetching}) || :")
+    held()
+    output = " ".join(ended(process).split())
+    assert "gpu1 fetches" in output
+    assert "gpu2 fetches" in output
+    assert list(wan.sent.values()) == [1] * OBJECTS
+    all_have(revisions=1)
+
+
+def test_an_altered_object_is_refused_and_named():
+    """Altered on the host that has it, with its seal kept: no quick check can see it."""
+    forget("gpu2", "gpu3")
+    lab.run(
+        "gpu1",
+        f"""set -e
+        file=$(ls /var/lib/nim/weights/{REPO}/*/model-00001-of-00002.safetensors)
+        cp "$file" /root/kept
+        chmod u+w "$file"
+        printf altered | dd of="$file" bs=1 seek=5000 conv=notrunc status=none
+        chmod u-w "$file"
+        touch --date=@946684800 "$file" """,
+    )
+    done = carry("v2")
+    assert done.returncode != 0
+    assert "other bytes than the repository promises: model-00001-of-00002.safetensors" in " ".join(done.stdout.split())
+    assert not lab.run("gpu2", f"{SNAPSHOTS} || :")
+    forget("gpu1")
+
+
+def test_a_stranger_gets_nothing(wan, held):
+    process = begin("v1")
+    await_part("gpu1")
+    for port in (6881, 6882):
+        ask = f"exec 3<>/dev/tcp/10.83.0.11/{port}; printf 'GET /offers/ HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3 | wc -c"
+        heard = lab.run("gateway", f'timeout 10 bash -c "{ask}" 2>/dev/null || echo 0')
+        assert heard.split()[-1] == "0"
+    held()
+    ended(process)
+    assert list(wan.sent.values()) == [1] * OBJECTS
+    all_have(revisions=1)
