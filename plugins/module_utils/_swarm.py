@@ -27,6 +27,8 @@ Piecework = collections.namedtuple("Piecework", "done complete wrong")
 
 # A piece is handed on once it is whole: few large ones make hosts wait for each other, many small ones cost hashes.
 _SMALLEST, _LARGEST, _PIECES = 256 * 1024, 16 * 1024**2, 1024
+# So many times as patient is whoever has not heard of another yet: it takes a while until all of a large fleet begin.
+FIRST = 5
 _FORCED, _RC4 = 0, 2  # enc_policy.pe_forced and enc_level.pe_rc4
 _ERROR, _STORAGE, _STATUS = 0x1, 0x8, 0x40  # categories of alerts, the same in every release
 _SETTINGS = {

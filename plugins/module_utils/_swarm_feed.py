@@ -24,7 +24,7 @@ import time
 from ansible_collections.llmops.nim.plugins.module_utils import _swarm
 
 _TIMEOUT = 15  # seconds, for each answer
-_WAIT = 5  # seconds that an answer is held back while there is nothing new
+WAIT = 5  # seconds that an answer is held back while there is nothing new
 _PAUSE = 1  # second before asking again a seed that does not answer
 _LIMIT = 64 * 1024**2  # bytes of an answer
 
@@ -32,12 +32,12 @@ _LIMIT = 64 * 1024**2  # bytes of an answer
 class Feed:
     """Serves what a seed offers, from now until the process ends.
 
-    asked: when somebody asked last, of time.monotonic().
+    asked: when somebody asked last, of time.monotonic(); None before the first.
     """
 
     def __init__(self, address, port, peers, secret):
         self.manifest, self.whole, self.torrents = None, False, {}
-        self.asked = time.monotonic()
+        self.asked = None
         self._version, self._changed = 0, threading.Condition()
         try:
             server = _Server(self, address, port, frozenset(peers), secret)
@@ -63,7 +63,7 @@ class Feed:
 
     def _offers(self, version):
         with self._changed:
-            self._changed.wait_for(lambda: str(self._version) != version, timeout=_WAIT)
+            self._changed.wait_for(lambda: str(self._version) != version, timeout=WAIT)
             offers = {"manifest": self.manifest, "whole": self.whole, "names": sorted(self.torrents)}
             return json.dumps({"version": self._version, **offers}).encode()
 

@@ -15,11 +15,16 @@ import contextlib
 import os
 import time
 
-from ansible_collections.llmops.nim.plugins.module_utils import _files, _lfs, _links, _parcel, _snapshot, _swarm
+from ansible_collections.llmops.nim.plugins.module_utils import (
+    _files,
+    _lfs,
+    _links,
+    _parcel,
+    _snapshot,
+    _swarm,
+    _swarm_feed,
+)
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem, Refused
-
-# Before the seed has answered once: on a large fleet it may take a while until it is its turn to start.
-_FIRST = 5
 
 
 class Receiver:
@@ -132,7 +137,7 @@ class Receiver:
     def check(self, patience):
         """Raise a Problem if there was no sign of life for patience seconds."""
         silence, heard = time.monotonic() - self._sign, self._reader.silence is not None
-        if self.complete or silence < patience * (1 if heard else _FIRST):
+        if self.complete or silence < (patience + _swarm_feed.WAIT if heard else patience * _swarm.FIRST):
             return
         peers = ", ".join(self._swarm.connected()) or "none"
         if not heard:

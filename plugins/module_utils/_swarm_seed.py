@@ -11,7 +11,15 @@ from __future__ import annotations
 import os
 import time
 
-from ansible_collections.llmops.nim.plugins.module_utils import _files, _lfs, _links, _parcel, _snapshot, _swarm
+from ansible_collections.llmops.nim.plugins.module_utils import (
+    _files,
+    _lfs,
+    _links,
+    _parcel,
+    _snapshot,
+    _swarm,
+    _swarm_feed,
+)
 
 
 class Seed:
@@ -20,6 +28,7 @@ class Seed:
     def __init__(self, parcel, snapshot, swarm, feed):
         self._parcel, self._snapshot = parcel, snapshot
         self._swarm, self._feed, self._torrents = swarm, feed, {}
+        self._begun = time.monotonic()
 
     def step(self):
         """Offer what has come since the last step; raises a Problem where what was offered has been altered."""
@@ -57,8 +66,10 @@ class Seed:
             self._torrents[sha256] = self._swarm.offer(_parcel.file_path(self._parcel, sha256))
 
     def is_over(self, patience):
-        """Whether nobody has asked for patience seconds."""
-        return time.monotonic() - self._feed.asked > patience
+        """Whether nobody has asked for patience seconds, and as long as an answer may be held back."""
+        if self._feed.asked is None:
+            return time.monotonic() - self._begun > patience * _swarm.FIRST
+        return time.monotonic() - self._feed.asked > patience + _swarm_feed.WAIT
 
     def state(self):
         """What the status file says of it (dict)."""

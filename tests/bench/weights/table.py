@@ -16,10 +16,10 @@ NAMES = {name: kind.name for name, kind in {**candidates.PEERS, **candidates.RIV
 INTRODUCTION = """{heading}
 
 `tests/bench/weights/run.py`: 16 hosts as network namespaces, each with a disk in memory; a hub whose line is 20 Mbit/s
-(`tc`, headers included), and 200 Mbit/s from host to host. All candidates in the same run of the same machine: {machine}.
-T(n) is the time until n hosts have read all files again and found their sha256 right. WAN bytes are what the hub has put
-on the line, repetitions included, without headers. For the kill, all processes of one host (of two, where hosts share)
-get SIGKILL when half of the bytes are over the WAN, and begin again.
+(`tc`, headers included), and 200 Mbit/s from host to host. Measured on one machine: {machine}.
+T(n) is the time until n hosts have read all files again and found their sha256 right. WAN bytes are what the hub has
+put on the line, repetitions included, without headers; of the line TCP leaves 0.956. For the kill, all processes of one
+host (of two, where hosts share) get SIGKILL when half of the bytes are over the WAN, and begin again.
 """
 HEAD = """
 {mebibytes} MiB in {objects} files, medians of {runs}:
