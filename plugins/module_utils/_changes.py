@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 
+from ansible_collections.llmops.nim.plugins.module_utils._gpu_mode import HOOK
 from ansible_collections.llmops.nim.plugins.module_utils._models import LABEL
 
 # The keys of nim_models, by the labels that carry them.
@@ -43,6 +44,7 @@ def changes(wanted, old):
 
     for label, key in _LABELS.items():
         differ(key, old["labels"].get(LABEL + label), wanted["labels"].get(LABEL + label))
+    differ("gpu_mode", old["labels"].get(LABEL + "gpu_mode", HOOK), wanted["gpu_mode"])
     settings = old["settings"]
     # The container has the image's own variables as well; the label names those that it was given.
     given = set(filter(None, old["labels"].get(LABEL + "env", "").split(",")))

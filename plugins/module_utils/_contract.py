@@ -60,6 +60,7 @@ class Contract(NamedTuple):
     inner_ports: ports in the container beside SERVER_PORT.
     live_first: while the model loads, /v1/health/live answers and ready says 503; else connections are refused.
     strict_length: it does not start with a length whose KV cache does not fit.
+    cdi_trap: the driver version (str) from which its CUDA is known to fail where CDI hands over the GPU, or None.
     """
 
     generation: str
@@ -74,7 +75,13 @@ class Contract(NamedTuple):
     strict_length: bool
     source: str
     instead: str = ""
+    cdi_trap: str | None = None
 
+
+CDI_TRAP_SOURCE = (
+    "observed: images of vLLM 0.15 and newer, on which NIM 2.x stands, end with CUDA error 803 on driver 580 and newer "
+    "where CDI or --runtime nvidia hands over the GPU, and not with --gpus"
+)
 
 _SHARE_1 = Share(
     "NIM_KVCACHE_PERCENT",
@@ -120,6 +127,7 @@ _MODEL_FREE = Contract(
     live_first=True,
     strict_length=True,
     source="documented: model-free NIM and the migration guide from 1.x, 2.0",
+    cdi_trap="580",
 )
 
 # By the word for nim_models[].contract, in the order of their age.
@@ -154,7 +162,7 @@ CONTRACTS = {
         instead="the model-free image of the same engine, such as nvcr.io/nim/nvidia/model-free-nim",
     ),
     "model_free": _MODEL_FREE,
-    "model_free_sglang": _MODEL_FREE._replace(images="sglang-model-free-nim, 2.x", share=_SHARE_SGLANG),
+    "model_free_sglang": _MODEL_FREE._replace(images="sglang-model-free-nim, 2.x", share=_SHARE_SGLANG, cdi_trap=None),
 }
 
 

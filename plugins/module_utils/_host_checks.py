@@ -25,7 +25,8 @@ def check(seen, models, floors):
     """The Findings on a host.
 
     seen: dict of host, gpus, images, releases, assignments, gpu_problems (list of (model, Problem)), driver_problem
-    (Problem or None), nim_versions, image_bytes and held (dict of port to holders).
+    (Problem or None), gpu_mode (wished for), gpu_modes (offered), cdi_problem (Problem or None), nim_versions,
+    image_bytes and held (dict of port to holders).
     models: list of dict of MODEL_OPTIONS. floors: dict of check_floors().
     """
     findings = Findings()
@@ -38,6 +39,7 @@ def check(seen, models, floors):
             findings.refuse(problem, [name])
         _gpu_checks.check_use(findings, seen, models)
     _gpu_checks.check_docker(findings, seen, models, floors)
+    _gpu_checks.check_mode(findings, seen, models)
     _gpu_checks.check_toolkit(findings, seen, models, floors)
     _check_sizes(findings, seen["host"], floors)
     _check_disks(findings, seen, models, floors)

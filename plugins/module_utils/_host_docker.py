@@ -8,7 +8,6 @@ Private to the collection: breaking changes at any time.
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 import re
@@ -80,6 +79,8 @@ def engine(result, hook=None):
         "storage_driver": info.get("Driver") or None,
         "gpus": via is not None,
         "gpus_via": via,
+        # Empty where the feature is off, and in a Docker that does not know it.
+        "cdi_folders": info.get("CDISpecDirs") or [],
         "rootless": any("name=rootless" in option for option in info.get("SecurityOptions") or []),
         "reachable": reachable,
         "error": None if reachable else "\n".join(errors)[:1000] or "docker info names no server version",
@@ -87,18 +88,10 @@ def engine(result, hook=None):
 
 
 def _gpus_via(info, hook):
-    """How Docker can hand out GPUs: C(runtime), C(hook), C(cdi), or None."""
+    """How Docker hands out GPUs by C(--gpus): C(runtime), C(hook), or None."""
     if "nvidia" in (info.get("Runtimes") or {}):
         return "runtime"
-    if hook:
-        return "hook"
-    devices = [device.get("ID", "") for device in info.get("DiscoveredDevices") or [] if isinstance(device, dict)]
-    if any(device.startswith("nvidia.com/gpu") for device in devices):
-        return "cdi"
-    for folder in info.get("CDISpecDirs") or []:
-        if any("nvidia.com/gpu" in read(path) for path in sorted(glob.glob(os.path.join(folder, "*")))):
-            return "cdi"
-    return None
+    return "hook" if hook else None
 
 
 def find_hook(proc="/proc", pid_file="/run/docker.pid"):

@@ -12,6 +12,7 @@ from ansible_collections.llmops.nim.plugins.module_utils import _plan_memory, _s
 from ansible_collections.llmops.nim.plugins.module_utils._contract import CONTRACTS
 from ansible_collections.llmops.nim.plugins.module_utils._decision import decide, misplacement, own_release, slot_of
 from ansible_collections.llmops.nim.plugins.module_utils._environment import max_length, share_said
+from ansible_collections.llmops.nim.plugins.module_utils._gpu_mode import HOOK
 from ansible_collections.llmops.nim.plugins.module_utils._gpus import parse_wish
 from ansible_collections.llmops.nim.plugins.module_utils._models import LABEL, slots
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
@@ -73,14 +74,22 @@ def _plan(model, observed, images, weights, weights_dir, rollout):
         return item  # the host's problems say why
     found = [one for one in observed["releases"] if one["model"] == model["name"]]
 
-    def release_on(these, slot="a"):
-        return release(
-            model, images[model["image"]], weights["commits"][key], these, weights_dir, slot, weights["selection"]
-        )
+    modes = observed["gpu_modes"] or [HOOK]  # without any the host's problems say why
+    mode = modes[0]
+
+    def release_on(these, slot="a", by=None):
+        what = (model, images[model["image"]], weights["commits"][key], these, weights_dir, slot)
+        return release(*what, weights["selection"], by or mode)
+
+    def mode_of(one, these):
+        """The mode by which a release of the host is the wanted one on these GPUs, or None."""
+        return next((by for by in modes if release_on(these, by=by)["id"] == one["release"]), None)
 
     try:
-        observed = _begun(model, observed, found, release_on)
+        observed = _begun(model, observed, found, mode_of)
         gpus = _plan_memory.gpus(model["name"], observed)
+        # What is here is not made anew because the server offers another way to the same GPUs as well.
+        mode = next(filter(None, (mode_of(one, gpus) for one in found)), mode)
         wanted = release_on(gpus)
     except Problem as problem:
         return dict(item, problems=[problem.as_dict()])
@@ -148,18 +157,14 @@ def _plan(model, observed, images, weights, weights_dir, rollout):
     )
 
 
-def _begun(model, observed, found, release_on):
+def _begun(model, observed, found, mode_of):
     """What was observed, with the model on the GPUs on which its wanted release runs already beside the old one.
 
     So a run that was killed is finished where it began, though both hold GPUs now and the wish only says how many.
     """
     for one in found:
         these = [gpu for gpu in observed["gpus"] if gpu["uuid"] in one["gpus"]]
-        if (
-            one["running"]
-            and parse_wish(model["gpus"]).count == len(these)
-            and release_on(these)["id"] == one["release"]
-        ):
+        if one["running"] and parse_wish(model["gpus"]).count == len(these) and mode_of(one, these):
             return dict(observed, assignments=dict(observed["assignments"], **{model["name"]: these}))
     return observed
 

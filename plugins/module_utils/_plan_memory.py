@@ -12,12 +12,12 @@ from ansible_collections.llmops.nim.plugins.module_utils import _memory
 from ansible_collections.llmops.nim.plugins.module_utils._gpus import busy, kind, parse_wish, running_on
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 
-_KEYS = ("index", "uuid", "name", "memory_total_mib", "memory_used_mib", "compute_capability")
+_KEYS = ("index", "uuid", "name", "memory_total_mib", "memory_used_mib", "compute_capability", "cdi_devices")
 
 
 def gpus(name, observed):
     """The GPUs that the model called name is to have: list of dict with index, uuid, name, memory_total_mib,
-    memory_used_mib, compute_capability and own_memory_mib (int: held by this model's own releases).
+    memory_used_mib, compute_capability, cdi_devices and own_memory_mib (int: held by this model's own releases).
 
     observed: result of gpu_host_info.
     """

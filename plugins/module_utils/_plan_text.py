@@ -8,6 +8,7 @@ Private to the collection: breaking changes at any time.
 
 from __future__ import annotations
 
+from ansible_collections.llmops.nim.plugins.module_utils._gpu_mode import CDI, HOOK
 from ansible_collections.llmops.nim.plugins.module_utils._models import LABEL
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem, report
 from ansible_collections.llmops.nim.plugins.module_utils._table import table
@@ -19,6 +20,7 @@ _ACTIONS = {
     "replace": "replace the running release by",
     "refused": "refused",
 }
+_MODES = {HOOK: "the runtime hook (gpus)", CDI: "CDI (cdi)"}
 _HEADINGS = ("HOST", "MODEL", "DO", "RELEASE", "FETCH", "PROFILE", "ENGINE", "GPU MEMORY", "SWAP", "PROBLEMS")
 
 
@@ -48,6 +50,7 @@ def lines(item):
         fetch, profile, engine = item["fetch"], item["profile"], item["engine"]
         said += [f"  change: {one['key']}: {one['from']} → {one['to']}" for one in item["changes"]]
         said.append(f"  fetch: image {amount(fetch['image_bytes'])}, weights {amount(fetch['weights_bytes'])}")
+        said.append("  GPUs: " + _gpus(item))
         said.append("  profile: " + _profile(profile))
         said.append(f"  engine: {engine['do']}: {engine['why']}")
         said += [f"  memory: {one}" for one in _memory(item["memory"])]
@@ -60,6 +63,11 @@ def lines(item):
         for one in item[word + "s"]:
             said += _problem(word, one)
     return said
+
+
+def _gpus(item):
+    names = ", ".join(f"{gpu['index']} ({gpu['uuid']})" for gpu in item["gpus"])
+    return f"{names}, handed over by {_MODES[item['release']['gpu_mode']]}"
 
 
 def _profile(profile):
@@ -138,6 +146,7 @@ def data(item):
         container=wanted and wanted["container"],
         image=wanted and wanted["image"],
         contract=wanted and wanted["labels"][LABEL + "contract"],
+        gpu_mode=wanted and wanted["gpu_mode"],
         weights=item["model"]["weights"]["repo"],
         commit=wanted and wanted["labels"][LABEL + "commit"],
         predecessor=item["predecessor"] and item["predecessor"]["container"],

@@ -13,7 +13,9 @@ import re
 import signal
 import subprocess
 
+from ansible_collections.llmops.nim.plugins.module_utils._cdi import KIND
 from ansible_collections.llmops.nim.plugins.module_utils._failures import explain
+from ansible_collections.llmops.nim.plugins.module_utils._gpu_mode import CDI, HOOK
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 from ansible_collections.llmops.nim.plugins.module_utils._secrets import masked
 
@@ -25,13 +27,21 @@ _HEADING = "MODEL PROFILES"
 _CLIENTS_OWN = ("HOME", "PATH", "SSL_CERT_DIR", "SSL_CERT_FILE")
 
 
-def listing_command(docker, name, image, gpus, user=None, env=(), env_file=None, volumes=(), shm_size=None):
+def listing_command(
+    docker, name, image, gpus, user=None, env=(), env_file=None, volumes=(), shm_size=None, gpu_mode=HOOK
+):
     """The arguments (list of str) that list the profiles, in a container of that name; docker is a path.
 
     gpus: list of str, indexes or UUIDs, or all. env: dict of str; raises Problem where it cannot be passed on.
-    Values of env go by client_env(); an image that is not on the host is not pulled.
+    Values of env go by client_env(); an image that is not on the host is not pulled. gpu_mode: of _gpu_mode.MODES.
     """
-    command = [docker, "run", "--rm", "--name", name, "--pull", "never", "--gpus", device_request(gpus)]
+    command = [docker, "run", "--rm", "--name", name, "--pull", "never"]
+    wanted = device_request(gpus)
+    if gpu_mode == CDI:
+        for gpu in gpus:
+            command += ["--device", f"{KIND}={gpu}"]
+    else:
+        command += ["--gpus", wanted]
     if user:
         command += ["-u", user]
     if env_file:

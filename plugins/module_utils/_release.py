@@ -25,6 +25,7 @@ from ansible_collections.llmops.nim.plugins.module_utils._environment import (
     max_length,
     release_environment,
 )
+from ansible_collections.llmops.nim.plugins.module_utils._gpu_mode import CDI, HOOK, device_ids, device_requests
 from ansible_collections.llmops.nim.plugins.module_utils._health import url
 from ansible_collections.llmops.nim.plugins.module_utils._models import (
     LABEL,
@@ -63,13 +64,13 @@ def weights_path(weights_dir, repository, snapshot):
     return f"{weights_dir}/{repository.replace('/', '--')}/{snapshot}"
 
 
-def release(model, image, commit, gpus, weights_dir, slot="a", selection=""):
+def release(model, image, commit, gpus, weights_dir, slot="a", selection="", gpu_mode=HOOK):
     """The release (dict) that nim_models wishes for, before its profile is known.
 
     model: dict of MODEL_OPTIONS. image: dict as nim_image_info returns it. commit: 40-hex str of the weights.
     gpus: the GPUs it is to have, dicts of gpu_host_info. weights_dir: where snapshots lie on the host. slot: of
     _models.slots(), on whose port it will answer; it is no part of the release's identity. selection: what the name
-    of the snapshot has behind the commit (str).
+    of the snapshot has behind the commit (str). gpu_mode: of _gpu_mode.MODES.
     Raises Problem for an image or a variable with which the weights cannot be served.
     """
     contract = contract_of(model, image)
@@ -89,8 +90,11 @@ def release(model, image, commit, gpus, weights_dir, slot="a", selection=""):
             f"{cache_dir(model['name'])}:{CACHE_MOUNT}:rw",
         ],
     }
-    identity = _digest(settings)[:ID_LENGTH]
+    # Only where it is another than all releases had before there was a choice: those keep their names.
+    by_cdi = {"gpu_mode": CDI} if gpu_mode == CDI else {}
+    identity = _digest(dict(settings, **by_cdi))[:ID_LENGTH]
     port = slots(model)[slot]
+    ids = device_ids(gpu_mode, model["gpus"], gpus)
     return dict(
         settings,
         id=identity,
@@ -98,7 +102,9 @@ def release(model, image, commit, gpus, weights_dir, slot="a", selection=""):
         port=port,
         published=f"{model['address']}:{port}:{SERVER_PORT}",
         container=f"nim-{model['name']}-{identity}",
-        device_ids=device_ids(model["gpus"], gpus),
+        gpu_mode=gpu_mode,
+        device_ids=ids,
+        device_requests=device_requests(gpu_mode, ids),
         health=url(port, model["address"]),
         # The engine that NIM builds; None where it builds none.
         engine=engine if CONTRACTS[contract].engine_name else None,
@@ -118,14 +124,9 @@ def release(model, image, commit, gpus, weights_dir, slot="a", selection=""):
             LABEL + "port_wish": str(model["port"]),
             # Names only: a value may be a secret.
             LABEL + "env": ",".join(sorted(settings["env"])),
+            **{LABEL + key: mode for key, mode in by_cdi.items()},
         },
     )
-
-
-def device_ids(wish, gpus):
-    """What docker's device request names: the UUIDs where the wish names UUIDs, else the indexes (list of str)."""
-    by_uuid = isinstance(wish, list) and any(str(one).startswith("GPU-") for one in wish)
-    return [gpu["uuid"] if by_uuid else str(gpu["index"]) for gpu in gpus]
 
 
 def staged(planned, snapshot, profile):

@@ -8,6 +8,7 @@ Private to the collection: breaking changes at any time.
 
 from __future__ import annotations
 
+from ansible_collections.llmops.nim.plugins.module_utils._cdi import GENERATE, SWITCH_ON
 from ansible_collections.llmops.nim.plugins.module_utils._signature import Signature
 
 _CONFIGURE = "nvidia-ctk runtime configure --runtime=docker && systemctl restart docker"
@@ -29,6 +30,22 @@ DOCKER = (
         "Docker does not answer.",
         "Start it (systemctl start docker) and look into its log (journalctl -u docker).",
         "documented: https://docs.docker.com/engine/daemon/troubleshoot/",
+    ),
+    Signature(
+        "cdi_off",
+        "docker",
+        r'could not select device driver "cdi"',
+        "CDI is switched off in Docker.",
+        SWITCH_ON,
+        "observed: Docker 26.1",
+    ),
+    Signature(
+        "cdi_device_missing",
+        "docker",
+        r"unresolvable CDI devices (?P<device>[^\s,]{1,200})",
+        "No CDI specification of this host names the GPU {device}.",
+        f"Write it anew: {GENERATE}",
+        "observed: Docker 26.1",
     ),
     Signature(
         "toolkit_missing",

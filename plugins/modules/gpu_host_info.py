@@ -54,6 +54,14 @@ options:
       - Below a floor of one's own C(toolkit), C(cpus) and C(memory_gib) warn and the others are problems, as before.
     type: dict
     default: {}
+  gpu_mode:
+    description:
+      - How containers are to be given their GPUs, V(gpus) by NVIDIA's runtime or hook (C(docker run --gpus)), V(cdi) by
+        the Container Device Interface (C(--device nvidia.com/gpu=...), from Docker 25 on), V(auto) by what the server
+        offers, V(gpus) first.
+    type: str
+    choices: [auto, gpus, cdi]
+    default: auto
   nvidia_smi:
     description: The C(nvidia-smi) command, a name or a path.
     type: str
@@ -126,7 +134,8 @@ host:
     docker:
       description: >-
         Docker, with C(installed), C(reachable), C(error) (why not), C(version), C(root_dir), C(storage_driver),
-        C(rootless), C(gpus) (can it hand out GPUs?) and C(gpus_via) (V(runtime), V(hook), V(cdi) or null).
+        C(rootless), C(gpus) (can it hand out GPUs by C(--gpus)?), C(gpus_via) (V(runtime), V(hook) or null) and
+        C(cdi), which has C(works), C(why) (not, as a text, else null), C(specs) (files) and C(devices) (names).
       type: dict
     git:
       description: Version of git, or null.
@@ -148,7 +157,8 @@ host:
       elements: dict
 gpus:
   description: >-
-    The GPUs, in the order of their indexes. Their C(processes) are those that compute and that C(nvidia-smi) names;
+    The GPUs, in the order of their indexes. C(cdi_devices) are the names under which a CDI specification hands them
+    out, C(nvidia.com/gpu=) left away. Their C(processes) are those that compute and that C(nvidia-smi) names;
     null stands for what it does not say of one.
   returned: success
   type: list
@@ -166,6 +176,7 @@ gpus:
       data_center: true
       mig: false
       utilization_percent: 0
+      cdi_devices: ["0", GPU-657f3f41-88fb-84c3-674b-df3e28034377]
       processes: [{pid: 4711, name: python3, used_memory_mib: 8710}]
 images:
   description: >-
@@ -226,6 +237,14 @@ lock:
   description: Who works on the host at present, as M(llmops.nim.nim_ledger) wrote it, or null.
   returned: success
   type: dict
+gpu_modes:
+  description: >-
+    The ways in which Docker can hand out GPUs, of those that O(gpu_mode) allows, the preferred one first; empty where
+    there is none.
+  returned: success
+  type: list
+  elements: str
+  sample: [gpus, cdi]
 assignments:
   description: The GPUs each model is to have, by its name, entries of RV(gpus). A model with a problem is missing.
   returned: success
@@ -262,8 +281,10 @@ missing_packages:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.llmops.nim.plugins.module_utils import (
+    _cdi,
     _floors,
     _gpu_memory,
+    _gpu_mode,
     _gpus,
     _host,
     _host_checks,
@@ -332,6 +353,16 @@ def look_at_gpus(results, facts):
     return driver, gpus, None if gpus else _nvidia_smi.no_gpus("nvidia-smi -q -x lists none")
 
 
+def look_at_docker(results, driver):
+    """Docker (dict) with what it can hand out by CDI, and the Problem (or None) that keeps CDI from working."""
+    docker = _host_docker.engine(results["info"], _host_docker.find_hook())
+    cdi, problem = {"specs": [], "devices": []}, None
+    if docker["reachable"]:
+        cdi, problem = _cdi.look(docker, driver and driver["version"])
+    works = docker["reachable"] and problem is None
+    return dict(docker, cdi=dict(cdi, works=works, why=str(problem) if problem else None)), problem
+
+
 def look_at_toolkit(results):
     """The container toolkit, dict of version, or None. nvidia-ctk is younger than the toolkit, hence two commands."""
     for name, pattern in (
@@ -366,7 +397,8 @@ def observe(params):
     results = _host.run_all(commands(params))
     facts = _host.facts()
     driver, gpus, driver_problem = look_at_gpus(results, facts)
-    docker = _host_docker.engine(results["info"], _host_docker.find_hook())
+    docker, cdi_problem = look_at_docker(results, driver)
+    gpus = [dict(gpu, cdi_devices=_cdi.device_names(gpu, docker["cdi"]["devices"])) for gpu in gpus]
     containers = _host_docker.ps(results["ps"]) if docker["reachable"] else None
     releases = look_at_releases(params, containers, gpus)
     wanted = {model["image"]: params["image_digests"].get(model["image"]) for model in params["models"]}
@@ -398,6 +430,9 @@ def observe(params):
         "assignments": assignments,
         "gpu_problems": gpu_problems,
         "driver_problem": driver_problem,
+        "gpu_mode": params["gpu_mode"],
+        "gpu_modes": _gpu_mode.offered(params["gpu_mode"], docker),
+        "cdi_problem": cdi_problem,
         "nim_versions": params["nim_versions"],
         "image_bytes": params["image_bytes"],
         "held": held,
@@ -420,6 +455,7 @@ def main():
             "weights_dir": {"type": "path", "default": f"{NIM_HOME}/weights"},
             "snapshots": {"type": "list", "elements": "str", "default": []},
             "floors": {"type": "dict", "default": {}},
+            "gpu_mode": {"type": "str", "choices": list(_gpu_mode.WISHES), "default": "auto"},
             "nvidia_smi": {"type": "str", "default": "nvidia-smi"},
             "docker": {"type": "str", "default": "docker"},
         },
@@ -442,6 +478,7 @@ def main():
         snapshots=seen["snapshots"],
         ledger=seen["ledger"],
         lock=seen["lock"],
+        gpu_modes=seen["gpu_modes"],
         assignments=seen["assignments"],
         problems=as_dicts(findings.problems, hostname),
         warnings_found=as_dicts(findings.warnings, hostname),

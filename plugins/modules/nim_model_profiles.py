@@ -42,6 +42,13 @@ options:
       - NIM matches profiles against exactly the GPUs it sees.
     type: list
     elements: str
+  gpu_mode:
+    description:
+      - How the container is given the GPUs, V(gpus) by C(--gpus), V(cdi) by C(--device nvidia.com/gpu=...).
+      - With V(cdi), O(gpus) are to be names that a CDI specification of the host has, which may be indexes alone.
+    type: str
+    choices: [gpus, cdi]
+    default: gpus
   user:
     description:
       - User, and group after a colon, that the container runs as, for example V(1000:0).
@@ -372,6 +379,7 @@ import uuid
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.llmops.nim.plugins.module_utils import _profile_run as docker_run
+from ansible_collections.llmops.nim.plugins.module_utils._gpu_mode import HOOK, MODES
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 from ansible_collections.llmops.nim.plugins.module_utils._profile_choice import choose
 from ansible_collections.llmops.nim.plugins.module_utils._profile_wishes import Wishes, facts, length_set
@@ -383,6 +391,7 @@ WEIGHTS_VARIABLES = ("NIM_FT_MODEL", "NIM_MODEL_NAME", "NIM_MODEL_PATH")
 ARGUMENTS = {
     "image": {"type": "str"},
     "gpus": {"type": "list", "elements": "str"},
+    "gpu_mode": {"type": "str", "choices": list(MODES), "default": HOOK},
     "user": {"type": "str"},
     # Kept out of the system's log; main() then lets values be shown that no name calls a secret.
     "env": {"type": "dict", "default": {}, "no_log": True},
@@ -433,6 +442,7 @@ def run_listing(module, secrets):
         env_file=params["env_file"],
         volumes=params["volumes"],
         shm_size=params["shm_size"],
+        gpu_mode=params["gpu_mode"],
     )
     rc, output = docker_run.run(command, docker_run.client_env(os.environ, env), params["timeout"])
     output = docker_run.without_secrets(output, secrets)

@@ -27,6 +27,7 @@ GPU = {
     "memory_total_mib": 49140,
     "memory_used_mib": 0,
     "compute_capability": "8.9",
+    "cdi_devices": [],
 }
 SECOND_GPU = dict(GPU, index=1, uuid="GPU-bb")
 MODEL = {
@@ -124,6 +125,7 @@ def observed(models, releases=(), gpus=(GPU,), proven=None, before=None, **keys)
             "assignments": _gpus.assign(models, gpus, releases)[0],
             "ledger": {models[0]["name"]: dict(ledger, last=None)},
             "lock": None,
+            "gpu_modes": ["gpus"],
             "images": {},
             "engines": {},
             "snapshots": {},

@@ -27,10 +27,13 @@ DOCKER = {
     "root_dir": "/var/lib/docker",
     "gpus": True,
     "gpus_via": "runtime",
+    "cdi": {"works": False, "why": "CDI is switched off", "specs": [], "devices": []},
     "rootless": False,
     "reachable": True,
     "error": None,
 }
+
+CDI_OFF = Problem("CDI is switched off in Docker.", "no folder", "do", "cdi_off")
 
 
 def model(name="a", **changes):
@@ -79,12 +82,23 @@ class Look:
             "assignments": {"a": [dict(H100)]},
             "gpu_problems": [],
             "driver_problem": None,
+            "gpu_mode": "auto",
+            "gpu_modes": ["gpus"],
+            "cdi_problem": CDI_OFF,
             "nim_versions": {IMAGE: "1.8.4"},
             "image_bytes": {},
             "held": {8000: []},
         }
         self.models = [model()]
         self.floors = {}
+
+    def cdi(self, devices):
+        """Only CDI works, and names these devices for the GPU."""
+        self.host["docker"].update(gpus=False, gpus_via=None)
+        self.host["docker"]["cdi"] = {"works": True, "why": None, "specs": ["/etc/cdi/nvidia.yaml"], "devices": devices}
+        self.seen.update(
+            gpu_modes=["cdi"], cdi_problem=None, assignments={"a": [dict(H100, cdi_devices=list(devices))]}
+        )
 
     def check(self):
         before = repr(self.seen)
@@ -235,15 +249,52 @@ class TestDocker:
 
     def test_cannot_hand_out_gpus(self, look):
         look.host["docker"].update(gpus=False, gpus_via=None)
-        assert "nvidia-ctk runtime configure --runtime=docker" in look.problem("docker_no_gpus")["remedy"]
+        look.seen["gpu_modes"] = []
+        found = look.problem("docker_no_gpus")
+        assert "nvidia-ctk runtime configure --runtime=docker" in found["remedy"]
+        assert "CDI is switched off in Docker" in found["evidence"]
+
+    def test_asked_for_the_hook_where_only_cdi_works(self, look):
+        look.seen.update(gpu_mode="gpus", gpu_modes=[], cdi_problem=None)
+        assert "by CDI it could" in look.problem("docker_no_gpus")["evidence"]
+
+    def test_asked_for_cdi_where_it_does_not_work(self, look):
+        look.seen.update(gpu_mode="cdi", gpu_modes=[])
+        look.problem("cdi_off")
+
+    def test_cdi_that_does_not_know_the_gpu(self, look):
+        look.cdi(devices=[])
+        found = look.problem("cdi_device_missing")
+        assert found["model"] == "a"
+        assert H100["uuid"] in found["evidence"]
+
+    @pytest.mark.parametrize(
+        ("image", "version", "driver", "warned"),
+        [
+            ("nvcr.io/nim/nvidia/model-free-nim:2.0.2", "2.0.2", "580.159.04", True),
+            ("nvcr.io/nim/nvidia/model-free-nim:2.0.2", "2.0.2", "575.57", False),
+            ("nvcr.io/nim/nvidia/sglang-model-free-nim:2.1.5", "2.1.5", "580.159.04", False),
+            (IMAGE, "1.8.4", "580.159.04", False),
+        ],
+    )
+    def test_the_trap_of_newer_vllm_images_with_cdi(self, look, image, version, driver, warned):
+        look.cdi(devices=["0"])
+        look.models = [model(image=image)]
+        look.seen["nim_versions"] = {image: version}
+        look.host["driver"]["version"] = driver
+        dummy, warnings = look.check()
+        assert ("cdi_error_803" in [one["code"] for one in warnings]) == warned
+        look.seen["gpu_modes"] = ["gpus", "cdi"]
+        assert "cdi_error_803" not in [one["code"] for one in look.check()[1]]
 
     def test_no_toolkit_is_the_one_cause(self, look):
         look.host["docker"].update(gpus=False, gpus_via=None)
         look.host["toolkit"] = None
+        look.seen["gpu_modes"] = []
         look.problem("toolkit_missing")
 
     def test_no_toolkit_with_cdi(self, look):
-        look.host["docker"].update(gpus_via="cdi")
+        look.cdi(devices=["0"])
         look.host["toolkit"] = None
         look.warning("toolkit_missing")
 

@@ -34,6 +34,7 @@ def test_engine():
         "storage_driver": "overlay2",
         "gpus": False,
         "gpus_via": None,
+        "cdi_folders": [],
         "rootless": False,
         "reachable": True,
         "error": None,
@@ -41,14 +42,12 @@ def test_engine():
     assert info(SecurityOptions=["name=rootless", "name=cgroupns"])["rootless"]
 
 
-def test_how_docker_hands_out_gpus(tmp_path):
+def test_how_docker_hands_out_gpus():
     assert info(Runtimes={"nvidia": {"path": "nvidia-container-runtime"}}, hook="/x")["gpus_via"] == "runtime"
     assert info(hook="/usr/bin/nvidia-container-runtime-hook")["gpus_via"] == "hook"
-    assert info(DiscoveredDevices=[{"Source": "cdi", "ID": "nvidia.com/gpu=0"}])["gpus_via"] == "cdi"
-    assert info(DiscoveredDevices=[{"Source": "cdi", "ID": "vendor.com/nic=0"}], CDISpecDirs=None)["gpus_via"] is None
-    assert info(CDISpecDirs=[str(tmp_path)])["gpus"] is False
-    (tmp_path / "nvidia.yaml").write_text("cdiVersion: 0.5.0\nkind: nvidia.com/gpu\n")
-    assert info(CDISpecDirs=[str(tmp_path)])["gpus_via"] == "cdi"
+    assert not info(CDISpecDirs=["/etc/cdi"])["gpus"]
+    assert info(CDISpecDirs=["/etc/cdi"])["cdi_folders"] == ["/etc/cdi"]
+    assert info(CDISpecDirs=None)["cdi_folders"] == []
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from planned_host import (
     wanted,
 )
 
-from ansible_collections.llmops.nim.plugins.module_utils import _decision, _plan, _plan_text
+from ansible_collections.llmops.nim.plugins.module_utils import _decision, _plan, _plan_text, _release
 
 # Llama 3.1 70B in bf16.
 TOO_BIG = dict(
@@ -533,3 +533,50 @@ class TestTold:
     )
     def test_amounts(self, size, text):
         assert _plan_text.amount(size) == text
+
+
+class TestGpuMode:
+    """How a release gets its GPUs: a running one is not renamed because a server offers another way as well."""
+
+    BY_CDI = dict(GPU, cdi_devices=["0"])
+
+    def plan(self, releases, modes, **keys):
+        (item,) = planned(observed([model()], releases, gpus=[self.BY_CDI], gpu_modes=modes, **keys))
+        return item
+
+    def release(self, mode):
+        return _release.release(model(), IMAGE, COMMIT, [self.BY_CDI], "/weights", gpu_mode=mode)
+
+    @pytest.mark.parametrize("mode", ["gpus", "cdi"])
+    @pytest.mark.parametrize("modes", [["gpus", "cdi"], ["cdi", "gpus"]])
+    def test_with_auto_a_release_of_either_way_is_in_sync(self, mode, modes):
+        release = self.release(mode)
+        item = self.plan([on_host(release)], modes, proven=release["id"])
+        assert item["action"] == "none"
+        assert item["release"]["gpu_mode"] == mode
+
+    def test_a_wish_for_the_other_way_is_another_release_and_is_told(self):
+        release = self.release("gpus")
+        item = self.plan([on_host(release)], ["cdi"], proven=release["id"])
+        assert item["action"] == "replace"
+        assert item["changes"] == [{"key": "gpu_mode", "from": "gpus", "to": "cdi"}]
+        back = self.plan([on_host(self.release("cdi"))], ["gpus"], proven=self.release("cdi")["id"])
+        assert back["changes"] == [{"key": "gpu_mode", "from": "cdi", "to": "gpus"}]
+
+    def test_the_first_that_is_offered_is_taken_and_said(self):
+        item = self.plan([], ["gpus", "cdi"])
+        assert "GPUs: 0 (GPU-aa), handed over by the runtime hook (gpus)" in _plan_text.told(item)["text"]
+        item = self.plan([], ["cdi"])
+        assert "handed over by CDI (cdi)" in _plan_text.told(item)["text"]
+        assert _plan_text.data(item)["gpu_mode"] == "cdi"
+
+    def test_a_release_that_was_begun_on_counted_gpus_is_finished_in_its_way(self):
+        second = dict(SECOND_GPU, cdi_devices=["1"])
+        counted = behind_gateway(gpus={"count": 1})
+        old = _release.release(counted, IMAGE, OLD_COMMIT, [self.BY_CDI], "/weights", gpu_mode="cdi")
+        new = _release.release(counted, IMAGE, COMMIT, [second], "/weights", "b", gpu_mode="cdi")
+        releases = [on_host(new), on_host(old)]
+        seen = observed([counted], releases, gpus=[self.BY_CDI, second], gpu_modes=["gpus", "cdi"], proven=old["id"])
+        (item,) = planned(seen, run=rollout(1))
+        assert item["runs"]
+        assert item["release"]["id"] == new["id"]

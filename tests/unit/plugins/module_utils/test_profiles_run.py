@@ -113,6 +113,14 @@ def test_read_env_file():
     assert docker_run.read_env_file(text) == {"NGC_API_KEY": KEY, "HTTPS_PROXY": "http://u:p@proxy:3128/?a=b"}
 
 
+def test_by_cdi_each_gpu_is_a_device():
+    command = docker_run.listing_command("docker", "x", "image", ["0", "GPU-1"], gpu_mode="cdi")
+    assert command[-6:-2] == ["--device", "nvidia.com/gpu=0", "--device", "nvidia.com/gpu=GPU-1"]
+    assert "--gpus" not in command
+    with pytest.raises(Problem):
+        docker_run.listing_command("docker", "x", "image", ["0 --privileged"], gpu_mode="cdi")
+
+
 def test_without_secrets():
     said = f"key {KEY}, token hf_abcdefghij, proxy http://user:pass@proxy:3128, value s3cret!"
     hidden = docker_run.without_secrets(said, {"s3cret!"})
@@ -128,6 +136,14 @@ def test_without_secrets_masks_the_longer_of_two():
     [
         ("docker: Error response from daemon: No such image: nvcr.io/nim/acme/wren:9.", "image_missing"),
         ("Unable to find image 'x' locally\ndocker: Error response from daemon: manifest unknown.", "image_unknown"),
+        (
+            'docker: Error response from daemon: could not select device driver "cdi" with capabilities: [].',
+            "cdi_off",
+        ),
+        (
+            "Error response from daemon: CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=7",
+            "cdi_device_missing",
+        ),
         (
             'docker: Error response from daemon: could not select device driver "" with capabilities: [[gpu]].',
             "toolkit_missing",

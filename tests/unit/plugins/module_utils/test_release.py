@@ -128,7 +128,38 @@ def test_a_value_without_one_spelling_is_refused(value):
     ("wish", "expected"), [([0], ["0"]), ({"count": 1}, ["0"]), (["GPU-aa"], ["GPU-aa"]), (["0"], ["0"])]
 )
 def test_docker_is_asked_for_gpus_in_the_words_of_the_wish(wish, expected):
-    assert _release.device_ids(wish, GPUS) == expected
+    one = release({"gpus": wish})
+    assert one["device_ids"] == expected
+    assert one["device_requests"] == [
+        {"driver": "", "device_ids": expected, "count": 0, "capabilities": [["gpu"]]},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wish", "named", "expected"),
+    [
+        ([0], ["0", "GPU-aa"], "0"),
+        (["GPU-aa"], ["0", "GPU-aa"], "GPU-aa"),
+        # A specification written by hand may name indexes alone, or UUIDs alone.
+        (["GPU-aa"], ["0"], "0"),
+        ([0], ["GPU-aa"], "GPU-aa"),
+    ],
+)
+def test_by_cdi_docker_is_asked_for_devices_of_the_specification(wish, named, expected):
+    gpus = [dict(GPUS[0], cdi_devices=named)]
+    one = _release.release(dict(MODEL, gpus=wish), IMAGE, COMMIT, gpus, "/weights", gpu_mode="cdi")
+    assert one["device_requests"] == [{"driver": "cdi", "device_ids": [f"nvidia.com/gpu={expected}"], "count": 0}]
+    assert one["device_ids"] == [expected]
+
+
+def test_the_mode_is_part_of_a_release_by_cdi_and_leaves_the_ids_of_all_others_as_they_were():
+    gpus = [dict(GPUS[0], cdi_devices=["0"])]
+    by_cdi = _release.release(MODEL, IMAGE, COMMIT, gpus, "/weights", gpu_mode="cdi")
+    assert by_cdi["id"] != release()["id"]
+    assert by_cdi["labels"]["llmops.nim.gpu_mode"] == "cdi"
+    # The id that this release had before there was a choice.
+    assert release()["id"] == "3f831743"
+    assert "llmops.nim.gpu_mode" not in release()["labels"]
 
 
 def test_staging_pins_the_profile_by_its_bare_id_and_labels_the_proof():

@@ -420,3 +420,40 @@ def test_the_commands_run_at_the_same_time(host):
     thread.join(30)
     assert done
     assert len(done[0]["gpus"]) == 2
+
+
+def write_cdi(host, *devices):
+    """A CDI specification that hands out these devices, and the folder that it lies in."""
+    folder = host.folder / "cdi"
+    folder.mkdir()
+    (folder / "libcuda.so.1").touch()
+    entries = [{"name": name, "containerEdits": {"deviceNodes": [{"path": "/dev/null"}]}} for name in devices]
+    mounts = [{"hostPath": str(folder), "containerPath": "/usr/local/nvidia"}]
+    spec = {"kind": "nvidia.com/gpu", "devices": entries, "containerEdits": {"mounts": mounts}}
+    (folder / "nvidia.json").write_text(json.dumps(spec))
+    return str(folder)
+
+
+def test_a_server_that_offers_both_ways(host):
+    host.docker(CDISpecDirs=[write_cdi(host, "0", ADA)])
+    result = host.run()
+    assert result["gpu_modes"] == ["gpus", "cdi"]
+    assert result["host"]["docker"]["cdi"]["works"]
+    assert result["gpus"][0]["cdi_devices"] == ["0", ADA]
+    assert host.run(gpu_mode="cdi")["gpu_modes"] == ["cdi"]
+
+
+def test_why_cdi_does_not_work_is_told_where_it_is_wished_for(host):
+    result = host.run()
+    assert result["gpu_modes"] == ["gpus"]
+    assert "does not know CDI" in result["host"]["docker"]["cdi"]["why"]
+    assert not result["problems"]
+    result = host.run(gpu_mode="cdi")
+    assert result["gpu_modes"] == []
+    assert [problem["code"] for problem in result["problems"]] == ["cdi_unknown"]
+
+
+def test_a_gpu_that_the_specification_does_not_name(host):
+    host.docker(CDISpecDirs=[write_cdi(host, "7")])
+    result = host.run(gpu_mode="cdi")
+    assert [problem["code"] for problem in result["problems"]] == ["cdi_device_missing"]
