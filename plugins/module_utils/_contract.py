@@ -48,6 +48,13 @@ class Share(NamedTuple):
     source: str
 
 
+class Overhead(NamedTuple):
+    """What a release holds of each GPU beside weights and KV cache: CUDA's context, activations, graphs. mib: int."""
+
+    mib: int
+    source: str
+
+
 class Contract(NamedTuple):
     """What one kind of image understands.
 
@@ -56,7 +63,7 @@ class Contract(NamedTuple):
     switches: variables that must go with C(weights).
     engine_name: the variable that names the engine which is built and cached; None: none is known to be kept.
     tensor_parallel: the variable with the number of GPUs where the names of profiles do not tell it, or None.
-    share: how much memory it takes.
+    share: how much memory it takes. overhead: what it needs of that beside weights and KV cache.
     inner_ports: ports in the container beside SERVER_PORT.
     live_first: while the model loads, /v1/health/live answers and ready says 503; else connections are refused.
     strict_length: it does not start with a length whose KV cache does not fit.
@@ -70,6 +77,7 @@ class Contract(NamedTuple):
     engine_name: str | None
     tensor_parallel: str | None
     share: Share
+    overhead: Overhead
     inner_ports: tuple[int, ...]
     live_first: bool
     strict_length: bool
@@ -102,6 +110,19 @@ _SHARE_SGLANG = Share(
     "NIM_KV_CACHE_PERCENT", None, {}, 0.9, "observed: SGLang images of 2.x; unverified: the default 0.9"
 )
 
+# What torch 2.11 and transformers 5.17 held of an H100 (driver 580.159.04) for Llama 3.2 1B, 3.2 3B and 3.1 8B in bf16,
+# at 2048 to 131072 tokens (docs/gpu.md): no NIM, but nothing else was ever measured.
+_MEASURED = (
+    "measured without NIM: 621 MiB of CUDA context, 963 to 1355 MiB in all for Llama of 1B to 8B with transformers"
+)
+_OVERHEAD_1 = Overhead(2048, f"estimate: as much as NIM 2.x; {_MEASURED}")
+_OVERHEAD_2 = Overhead(
+    2048,
+    "estimate for CUDA context, activations and graphs; inferred from the requirements that a NIM 2.0.12 lists for "
+    "Llama 3.1 8B in bf16: 33 GB at 131072 tokens and 27 GB at 81152 are weights and KV cache and 2 GiB more; "
+    + _MEASURED,
+)
+
 _ONE_X = Contract(
     generation="1.3",
     images="images for one model, 1.3 to 1.10",
@@ -110,6 +131,7 @@ _ONE_X = Contract(
     engine_name="NIM_CUSTOM_MODEL_NAME",
     tensor_parallel=None,
     share=_SHARE_1,
+    overhead=_OVERHEAD_1,
     inner_ports=(),
     live_first=False,
     strict_length=False,
@@ -123,6 +145,7 @@ _MODEL_FREE = Contract(
     engine_name=None,
     tensor_parallel=None,
     share=_SHARE_VLLM,
+    overhead=_OVERHEAD_2,
     inner_ports=(8001,),
     live_first=True,
     strict_length=True,

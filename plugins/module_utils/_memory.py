@@ -17,11 +17,6 @@ from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 
 MIB = 1024 * 1024
 
-OVERHEAD_MIB = 2048
-OVERHEAD_SOURCE = (
-    "estimate for CUDA context, activations and graphs; inferred from the requirements that a NIM 2.0.12 lists for "
-    "Llama 3.1 8B in bf16: 33 GB at 131072 tokens and 27 GB at 81152 are weights and KV cache and 2 GiB more"
-)
 # Lengths are told in whole multiples of this many tokens.
 STEP = 256
 # The most of a GPU's memory that an engine can be told to take: the rest is what the driver and the context hold.
@@ -53,8 +48,10 @@ def kv_bytes_per_token(facts, gpu_count):
     return together // heads * math.ceil(heads / gpu_count)
 
 
-def need(facts, gpu_count, max_model_len=None, sequences=1):
+def need(facts, gpu_count, overhead, max_model_len=None, sequences=1):
     """What each of gpu_count GPUs must hold for sequences of max_model_len tokens (default: what the model can).
+
+    overhead: of a Contract.
 
     A dict: weights_mib, kv_mib, overhead_mib, total_mib (int), max_model_len (int or None), known (bool): whether
     weights and KV cache are both known; what is not known counts as 0.
@@ -66,14 +63,14 @@ def need(facts, gpu_count, max_model_len=None, sequences=1):
     return {
         "weights_mib": weights_mib,
         "kv_mib": kv_mib,
-        "overhead_mib": OVERHEAD_MIB,
-        "total_mib": weights_mib + kv_mib + OVERHEAD_MIB,
+        "overhead_mib": overhead.mib,
+        "total_mib": weights_mib + kv_mib + overhead.mib,
         "max_model_len": length,
         "known": bool(weights and per_token and length),
     }
 
 
-def largest_length(facts, gpu_count, budget_mib):
+def largest_length(facts, gpu_count, overhead, budget_mib):
     """The longest context (int, tokens, a multiple of 256) that fits into budget_mib on each GPU.
 
     0 if not even the weights fit. Never more than the model can; None where weights or KV cache are not known.
@@ -81,7 +78,7 @@ def largest_length(facts, gpu_count, budget_mib):
     weights, per_token = weight_bytes(facts), kv_bytes_per_token(facts, gpu_count)
     if not weights or not per_token:
         return None
-    room = (budget_mib - OVERHEAD_MIB - math.ceil(weights / gpu_count / MIB)) * MIB
+    room = (budget_mib - overhead.mib - math.ceil(weights / gpu_count / MIB)) * MIB
     length = max(0, room) // per_token
     limit = facts.get("max_position_embeddings")
     return min(length, limit or length) // STEP * STEP
@@ -102,24 +99,24 @@ def round_up(share):
     return math.ceil(share * 100 - 1e-9) / 100
 
 
-def judge(model_name, facts, gpus, share, max_model_len=None, strict_length=False):
+def judge(model_name, facts, gpus, share, overhead, max_model_len=None, strict_length=False):
     """Whether the model fits on its GPUs: the problems and the warnings (two lists of Problem).
 
     gpus: list of dicts with index, name and memory_total_mib; share: the part (float) of a GPU's memory that the engine
-    takes; max_model_len: tokens, or None for what the model can; strict_length: whether a length that does not fit
-    keeps the model from starting, and is not merely lowered.
+    takes; overhead: of a Contract; max_model_len: tokens, or None for what the model can; strict_length: whether a
+    length that does not fit keeps the model from starting, and is not merely lowered.
     """
     if not gpus:
         return [], []
     total = min(gpu["memory_total_mib"] for gpu in gpus)
-    case = _Case(model_name, facts, gpus, total, share, need(facts, len(gpus), max_model_len))
+    case = _Case(model_name, facts, gpus, total, share, overhead, need(facts, len(gpus), overhead, max_model_len))
     if not weight_bytes(facts):
         what = f"Whether {model_name} fits into the memory of its GPUs is not known."
         unread = "the size of the weights could not be read beforehand"
         return [], [Problem(what, unread, "Wait for the start, or compare the sizes yourself.", "memory_unknown")]
     if case.fixed > case.budget:
         what = f"{model_name} is too large for {_kinds(gpus)}: the weights alone do not fit."
-        return [Problem(what, case.arithmetic(), case.remedies(), "memory_too_small", OVERHEAD_SOURCE)], []
+        return [Problem(what, case.arithmetic(), case.remedies(), "memory_too_small", overhead.source)], []
     if not case.wanted["known"]:
         what = f"How much KV cache {model_name} needs is not known; its weights fit."
         told = case.arithmetic() + "\nits layers do not all keep the same for each token, or config.json does not tell"
@@ -131,7 +128,7 @@ def judge(model_name, facts, gpus, share, max_model_len=None, strict_length=Fals
         case.arithmetic(),
         case.remedies(),
         "context_too_long",
-        OVERHEAD_SOURCE,
+        overhead.source,
     )
     return ([found], []) if strict_length else ([], [found])
 
@@ -139,9 +136,9 @@ def judge(model_name, facts, gpus, share, max_model_len=None, strict_length=Fals
 class _Case:
     """A model that does not fit: the arithmetic, and what would help. total: MiB of the smallest of its gpus."""
 
-    def __init__(self, model_name, facts, gpus, total, share, wanted):
+    def __init__(self, model_name, facts, gpus, total, share, overhead, wanted):
         self.model_name, self.facts, self.gpus, self.total, self.share = model_name, facts, gpus, total, share
-        self.wanted = wanted
+        self.overhead, self.wanted = overhead, wanted
         self.budget = int(total * share)
         self.fixed = wanted["weights_mib"] + wanted["overhead_mib"]
 
@@ -171,14 +168,14 @@ class _Case:
         """What would work (str), computed."""
         facts, count = self.facts, len(self.gpus)
         found = []
-        length = largest_length(facts, count, self.budget)
+        length = largest_length(facts, count, self.overhead, self.budget)
         if length:
             found.append(f"NIM_MAX_MODEL_LEN={length} (the longest that fits) or less")
         for more in (number for number in (2, 4, 8) if number > count):
-            if need(facts, more, self.wanted["max_model_len"])["total_mib"] <= self.budget:
+            if need(facts, more, self.overhead, self.wanted["max_model_len"])["total_mib"] <= self.budget:
                 found.append(f"{more} GPUs like this instead of {count}")
                 break
-            longest = largest_length(facts, more, self.budget)
+            longest = largest_length(facts, more, self.overhead, self.budget)
             if not length and longest:
                 found.append(f"{more} GPUs like this instead of {count}, with NIM_MAX_MODEL_LEN={longest} or less")
                 break

@@ -43,9 +43,10 @@ def judge(model, checkpoint, assigned, share, length, contract):
     problems, warnings = [], []
     need = {}
     if known and assigned:
-        need = _memory.need(checkpoint, len(assigned), length)
+        need = _memory.need(checkpoint, len(assigned), contract.overhead, length)
+        strict = length is not None and contract.strict_length
         problems, warnings = _memory.judge(
-            model["name"], checkpoint, assigned, share, length, length is not None and contract.strict_length
+            model["name"], checkpoint, assigned, share, contract.overhead, length, strict
         )
     taken = [_taken(gpu, share) for gpu in assigned]
     crowded = [gpu for gpu in taken if gpu["after_mib"] is not None and gpu["after_mib"] > gpu["total_mib"]]

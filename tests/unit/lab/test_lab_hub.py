@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.llmops.nim.plugins.module_utils import _checkpoint_remote, _memory
+from ansible_collections.llmops.nim.plugins.module_utils._contract import CONTRACTS
 
 LAB = Path(__file__).resolve().parents[3] / "lab"
 
@@ -96,7 +97,7 @@ def test_what_is_told_of_the_repositories(read, name, problems):
 
 def test_the_model_that_is_too_big_is_told_with_its_arithmetic(read):
     gpu = {"index": 0, "name": "NVIDIA RTX 6000 Ada Generation", "memory_total_mib": 49140}
-    (problem,), _warnings = _memory.judge("big", read("too-big"), [gpu], 0.9)
+    (problem,), _warnings = _memory.judge("big", read("too-big"), [gpu], 0.9, CONTRACTS["1.3"].overhead)
     assert problem.code == "memory_too_small"
     assert "70.55 billion" in problem.evidence
 

@@ -64,8 +64,8 @@ def server(tmp_path):
 
 
 def test_a_specification_written_by_hand():
-    assert fixture("by_hand.yaml") == _cdi.Spec(
-        path="by_hand.yaml",
+    assert fixture("by_hand.txt") == _cdi.Spec(
+        path="by_hand.txt",
         devices=("0", "1"),
         nodes=("/dev/nvidia0", "/dev/nvidia1", "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools"),
         mounts=("/usr/local/nvidia",),
@@ -73,7 +73,7 @@ def test_a_specification_written_by_hand():
 
 
 def test_a_specification_written_by_the_toolkit():
-    spec = fixture("by_toolkit.yaml")
+    spec = fixture("by_toolkit.txt")
     assert spec.devices == ("0", "GPU-657f3f41-88fb-84c3-674b-df3e28034377", "all")
     assert spec.mounts == ("/usr/bin/nvidia-smi", f"/usr/lib/x86_64-linux-gnu/libcuda.so.{DRIVER}")
     assert set(spec.nodes) == {"/dev/nvidia-modeset", "/dev/nvidia-uvm", "/dev/nvidiactl", "/dev/nvidia0"}

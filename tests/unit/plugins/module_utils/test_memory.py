@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.llmops.nim.plugins.module_utils import _checkpoint, _memory, _safetensors
+from ansible_collections.llmops.nim.plugins.module_utils import _checkpoint, _contract, _memory, _safetensors
 
 LAB = Path(__file__).resolve().parents[4] / "lab" / "weights"
 LLAMA_8B = {
@@ -24,15 +24,24 @@ LLAMA_8B = {
     "kv_bytes_per_token": 131_072,
     "max_position_embeddings": 131_072,
 }
+OVERHEAD = _contract.CONTRACTS["model_free"].overhead
 
 
 def gpus(*totals, name="NVIDIA L40S"):
     return [{"index": index, "name": name, "memory_total_mib": total} for index, total in enumerate(totals)]
 
 
+def need(facts, gpu_count, *more, **keys):
+    return _memory.need(facts, gpu_count, OVERHEAD, *more, **keys)
+
+
+def largest_length(facts, gpu_count, budget):
+    return _memory.largest_length(facts, gpu_count, OVERHEAD, budget)
+
+
 def judge(facts=LLAMA_8B, totals=(49140,), share=0.9, max_model_len=None, strict=True):
     """The Problem or None, and whether it stands in the way."""
-    problems, warnings = _memory.judge("model", facts, gpus(*totals), share, max_model_len, strict)
+    problems, warnings = _memory.judge("model", facts, gpus(*totals), share, OVERHEAD, max_model_len, strict)
     assert len(problems + warnings) <= 1
     for one in problems + warnings:
         assert all((one.what, one.evidence, one.remedy))
@@ -53,12 +62,12 @@ def too_big():
 
 def test_what_a_nim_says_of_the_same_model():
     # A NIM 2.0.12 lists Llama 3.1 8B in bf16 with 33 GB, and with 27 GB at 81152 tokens.
-    assert round(_memory.need(LLAMA_8B, 1)["total_mib"] / 1024) == 33
-    assert round(_memory.need(LLAMA_8B, 1, 81_152)["total_mib"] / 1024) == 27
+    assert round(need(LLAMA_8B, 1)["total_mib"] / 1024) == 33
+    assert round(need(LLAMA_8B, 1, 81_152)["total_mib"] / 1024) == 27
 
 
 def test_the_need():
-    assert _memory.need(LLAMA_8B, 2, 4096, sequences=3) == {
+    assert need(LLAMA_8B, 2, 4096, sequences=3) == {
         "weights_mib": 7659,
         "kv_mib": 768,
         "overhead_mib": 2048,
@@ -70,10 +79,10 @@ def test_the_need():
 
 @pytest.mark.parametrize("missing", ["kv_bytes_per_token", "max_position_embeddings"])
 def test_a_need_that_is_not_known(missing):
-    found = _memory.need({**LLAMA_8B, missing: None}, 1)
+    found = need({**LLAMA_8B, missing: None}, 1)
     assert found["known"] is False
     assert found["kv_mib"] == 0
-    assert _memory.need({**LLAMA_8B, "weight_bytes": 0, "parameters": None}, 1)["known"] is False
+    assert need({**LLAMA_8B, "weight_bytes": 0, "parameters": None}, 1)["known"] is False
 
 
 @pytest.mark.parametrize(
@@ -119,32 +128,32 @@ counts, lengths = st.integers(1, 64), st.integers(1, 10**6)
 
 @given(models, counts, lengths, lengths, counts)
 def test_more_is_never_less(facts, count, length, longer, more):
-    total = _memory.need(facts, count, length)["total_mib"]
-    assert _memory.need(facts, count, length + longer)["total_mib"] >= total
-    assert _memory.need(facts, count, length, sequences=more)["total_mib"] >= total
-    assert _memory.need(facts, count + more, length)["total_mib"] <= total
+    total = need(facts, count, length)["total_mib"]
+    assert need(facts, count, length + longer)["total_mib"] >= total
+    assert need(facts, count, length, sequences=more)["total_mib"] >= total
+    assert need(facts, count + more, length)["total_mib"] <= total
     larger = {**facts, "parameters": facts["parameters"] + longer}
-    assert _memory.need(larger, count, length)["total_mib"] >= total
+    assert need(larger, count, length)["total_mib"] >= total
 
 
 @given(models, counts, st.integers(0, 10**6), counts)
 def test_the_largest_length_fits_and_the_next_does_not(facts, count, budget, more):
-    length, limit = _memory.largest_length(facts, count, budget), facts["max_position_embeddings"]
+    length, limit = largest_length(facts, count, budget), facts["max_position_embeddings"]
     assert length % _memory.STEP == 0
     if length:
-        assert _memory.need(facts, count, length)["total_mib"] <= budget
+        assert need(facts, count, length)["total_mib"] <= budget
         assert length <= (limit or length)
     following = length + _memory.STEP
-    assert (limit and following > limit) or _memory.need(facts, count, following)["total_mib"] > budget
-    assert _memory.largest_length(facts, count, budget + more) >= length
-    assert _memory.largest_length(facts, count + more, budget) >= length
+    assert (limit and following > limit) or need(facts, count, following)["total_mib"] > budget
+    assert largest_length(facts, count, budget + more) >= length
+    assert largest_length(facts, count + more, budget) >= length
 
 
 @given(models, st.lists(st.integers(1000, 10**6), min_size=1, max_size=8), st.none() | lengths, st.booleans())
 def test_what_is_refused_does_not_fit_and_what_is_not_does(facts, totals, length, strict):
     found, refused = judge(facts, totals, max_model_len=length, strict=strict)
     budget = int(min(totals) * 0.9)
-    wanted = _memory.need(facts, len(totals), length)
+    wanted = need(facts, len(totals), length)
     if found is None:
         assert wanted["total_mib"] <= budget
     elif found.code != "memory_unknown":
@@ -208,8 +217,8 @@ def test_what_is_not_known_is_said_and_refuses_nothing():
     found, refused = judge({**LLAMA_8B, "kv_bytes_per_token": None}, [8000])
     assert (found.code, refused) == ("memory_too_small", True)
     assert judge(dict.fromkeys(LLAMA_8B))[0].code == "memory_unknown"
-    assert _memory.judge("model", LLAMA_8B, [], 0.9) == ([], [])
-    assert _memory.largest_length({**LLAMA_8B, "kv_bytes_per_token": None}, 1, 10**6) is None
+    assert _memory.judge("model", LLAMA_8B, [], 0.9, OVERHEAD) == ([], [])
+    assert largest_length({**LLAMA_8B, "kv_bytes_per_token": None}, 1, 10**6) is None
 
 
 def test_beside_a_release_that_runs():
@@ -221,4 +230,4 @@ def test_beside_a_release_that_runs():
 
 def test_facts_that_came_through_json_do_as_well():
     facts = json.loads(json.dumps(too_big()))
-    assert _memory.need(facts, 4)["known"] is True
+    assert need(facts, 4)["known"] is True
