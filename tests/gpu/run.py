@@ -6,6 +6,8 @@
 
     run.py PACKAGES     a folder with the packages that engine.sh wants, and wheels of starlette and uvicorn
 
+With one GPU the life of a model is run through, with several what more than one is for.
+
 Needs root, an NVIDIA GPU with its driver, and a Python with torch and transformers, which runs this and the model;
 further git, openssl and ansible-playbook on PATH, and a machine that is set aside for it: it starts a Docker Engine if
 none answers, and writes to /etc/hosts, /etc/docker, /etc/cdi, /usr/sbin/haproxy, /var/lib/nim. It prints what it saw,
@@ -22,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -78,17 +81,16 @@ class Operator:
 
     def play(self, name, models=None, fails=False, **variables):
         """The output of playbooks/<name>.yml, and its plan (list of dict) where it leaves one."""
-        plan = self.folder / "plan.json"
+        plan, given, served = (self.folder / file for file in ("plan.json", "given.json", "models.yml"))
         plan.unlink(missing_ok=True)
-        given = dict(
-            variables, nim_models=models or [model()], nim_plan_file=str(plan), weights_dir="/var/lib/nim/weights"
-        )
-        given = dict(given, nim_hosts="gpu")
-        given_file = self.folder / "given.json"
-        given_file.write_text(json.dumps(given))
+        given.write_text(json.dumps(dict(variables, nim_plan_file=str(plan))))
+        # Of the GPU server alone, as in any inventory: the gateway serves no model itself.
+        served.write_text(json.dumps({"gpu_servers": {"hosts": {"gpu": {"nim_models": models or [model()]}}}}))
+        command = ["ansible-playbook", f"playbooks/{name}.yml", "-i", HERE / "inventory.yml", "-i", served]
         begun = time.monotonic()
-        command = ["ansible-playbook", f"playbooks/{name}.yml", "-i", HERE / "inventory.yml", "-e", f"@{given_file}"]
-        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*command, "-e", f"@{given}"], cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False
+        )
         say(f"`{name}.yml`: status {done.returncode} after {time.monotonic() - begun:.0f} s")
         if (done.returncode != 0) != fails:
             block(done.stdout[-6000:] + done.stderr[-2000:])
@@ -117,6 +119,12 @@ def containers():
     return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
 
 
+def identities():
+    """Ids of all containers of the model (set of str)."""
+    command = ["docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", "label=llmops.nim.model"]
+    return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+
+
 def changed(output):
     """How many tasks have changed something."""
     return sum(int(number) for number in re.findall(r"changed=(\d+)", output))
@@ -135,6 +143,11 @@ def shown(output, begins):
             break
         found.append(line[margin:])
     return "\n".join(found)
+
+
+def without_warnings(plan):
+    """The plan (str) of a model without what was shown before."""
+    return plan.partition("\n  warning:")[0]
 
 
 def machine():
@@ -180,8 +193,11 @@ def one_gpu(operator):
     expect(item["action"] == "none" and changed(output) == 0, "a second run is in sync and changes nothing")
 
     title("Roll out v2, side by side on the same GPU")
+    play("stage", [model("v2")])
+    staged = identities()
     output, (item,) = play("deploy", [model("v2")])
-    block(shown(output, "capitals: replace"))
+    block(without_warnings(shown(output, "capitals: replace")))
+    expect(identities() == staged, "the container that was staged is the one that is started, and not made anew")
     expect(item["swap"]["strategy"] == "side_by_side", "both releases fit: side by side, without downtime")
     second = item["container"]
     expect(containers() == {second}, f"{second} has taken the place of {first}")
@@ -214,8 +230,8 @@ def one_gpu(operator):
     block(shown(output, r"\d{4}-|HOST|WHEN|gpu"))
     output, _plan = play("prune", nim_keep=1)
     block(shown(output, r"(HOST|gpu)"))
-    left = subprocess.run(["docker", "ps", "-aq", "--filter", "label=llmops.nim.model"], capture_output=True, text=True)
-    expect(len(left.stdout.split()) < 4, f"{len(left.stdout.split())} of 4 containers are kept")
+    expect(len(identities()) < 4, f"{len(identities())} of 4 containers are kept")
+    expect(containers() == {second}, f"{second} serves on")
 
     title("Bad input")
     for what, wish, code in (
@@ -227,10 +243,29 @@ def one_gpu(operator):
         block(shown(output, ".*which this host does not have"))
     output, _plan = play("plan", fails=True, nim_container_gpu_mode="gpus")
     expect("Docker cannot hand out GPUs" in output, "the runtime hook asked for, where there is none")
+    with spec_without_driver():
+        output, _plan = play("plan", fails=True, nim_container_gpu_mode="cdi")
+        block(shown(output, ".*without the driver's libraries"))
+        expect(
+            "hands over GPUs without the driver's libraries" in output,
+            "a CDI specification without the driver's folder",
+        )
     with stranger(0, total // 2):
         output, (item,) = play("plan", [model("v2", share=0.6)], nim_allow_downtime=True)
         block("\n".join(line for line in shown(output, "capitals: ").splitlines() if "memory" in line or "GPU" in line))
         expect(any(one["code"] == "memory_held" for one in item["warnings"]), "a GPU that another process fills")
+
+
+@contextmanager
+def spec_without_driver():
+    """The server's CDI specification without the mounts, for a while."""
+    spec = Path("/etc/cdi/nvidia.yaml")
+    whole = spec.read_text()
+    spec.write_text(whole.partition("  mounts:")[0])
+    try:
+        yield
+    finally:
+        spec.write_text(whole)
 
 
 class stranger:  # noqa: N801
@@ -269,7 +304,7 @@ def two_gpus(operator):
     counted = {"gpus": {"count": 1}, "share": 0.9}
     play("deploy", [model("v1", **counted)])
     output, (item,) = play("deploy", [model("v2", **counted)])
-    block(shown(output, "capitals: replace"))
+    block(without_warnings(shown(output, "capitals: replace")))
     expect(item["swap"]["strategy"] == "other_gpu", "the second GPU is free, so nobody waits")
     say(f"- in use: {used()} MiB")
     remove()
@@ -283,7 +318,7 @@ def two_gpus(operator):
     title("Two GPUs: a stranger on GPU 1")
     with stranger(1, 60000):
         output, (item,) = play("plan", [model(**counted)])
-        block(shown(output, "capitals: create"))
+        block(without_warnings(shown(output, "capitals: create")))
         expect(item["memory"]["gpus"][0]["index"] == 0, "GPU 0 is taken, since GPU 1 is in use")
         output, (item,) = play("plan", [model(gpus=[1], share=0.9)])
         expect(any(one["code"] == "memory_held" for one in item["warnings"]), "who names GPU 1 is warned")
@@ -291,11 +326,16 @@ def two_gpus(operator):
 
 def remove():
     """All containers of the models, so that the next case begins on free GPUs."""
-    command = ["docker", "ps", "-aq", "--filter", "label=llmops.nim.model"]
-    found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-    subprocess.run(["docker", "rm", "-f", *found], check=True, capture_output=True)
-    for path in Path("/var/lib/nim").glob("*/ledger.jsonl"):
+    subprocess.run(["docker", "rm", "--force", *identities()], check=True, capture_output=True)
+    for path in Path("/var/lib/nim").glob("*/*.json*"):
         path.unlink()
+
+
+def last_words():
+    """What the containers have logged last."""
+    for identity in identities():
+        done = subprocess.run(["docker", "logs", "--tail", "20", identity], capture_output=True, text=True, check=False)
+        block(done.stdout + done.stderr)
 
 
 def main(packages):
@@ -311,19 +351,10 @@ def main(packages):
         say("up")
         try:
             operator = Operator(folder, services.environment(folder))
-            one_gpu(operator)
-            if len(used()) > 1:
-                remove()
-                two_gpus(operator)
+            (two_gpus if len(used()) > 1 else one_gpu)(operator)
         except Failed as failure:
             say(f"\nNOT AS EXPECTED: {failure}")
-            log = subprocess.run(
-                "for c in $(docker ps -aq | head -2); do docker logs --tail 25 $c; done",
-                shell=True,
-                capture_output=True,
-                text=True,
-            )
-            block(log.stdout + log.stderr)
+            last_words()
             return 1
         finally:
             process.terminate()
