@@ -60,9 +60,9 @@ def explain_lines(lines):
     signatures = (*SIGNATURES, *GIT_SIGNATURES) if _GIT.search(text) else SIGNATURES
     taken, found = [], []
     for signature in signatures:
-        match = next((one for one in _matches(signature, text) if not _overlaps(one.span(), taken)), None)
+        match = next((one for one in _matches(signature, text) if not _overlaps(_place(one, text), taken)), None)
         if match and signature.code not in {cause.problem.code for cause in found}:
-            taken.append(match.span())
+            taken.append(_place(match, text))
             found.append(_cause(signature, match, text))
     return sorted(found, key=lambda cause: cause.weight)
 
@@ -104,6 +104,14 @@ def _matches(signature, text):
     return _compiled(signature.pattern).finditer(text)
 
 
+def _place(match, text):
+    """Where the lines in which the match stands begin and end."""
+    # A pattern may begin with the end of the line before.
+    start = match.start() + (text[match.start() : match.start() + 1] == "\n")
+    end = text.find("\n", match.end())
+    return text.rfind("\n", 0, start) + 1, end if end >= 0 else len(text)
+
+
 def _overlaps(span, taken):
     return any(span[0] < end and begin < span[1] for begin, end in taken)
 
@@ -131,12 +139,10 @@ def _filled(template, words):
 
 def _quoted(match, text):
     """The lines of the text in which the match stands, the first and the last of many, each cut around it."""
-    start = match.start() + (text[match.start() : match.start() + 1] == "\n")
-    begin = text.rfind("\n", 0, start) + 1
-    end = text.find("\n", match.end())
-    first, *rest = text[begin : end if end >= 0 else len(text)].split("\n")
+    begin, end = _place(match, text)
+    first, *rest = text[begin:end].split("\n")
     if len(first) > _QUOTED_LENGTH:
-        first = "…" + first[max(start - begin - _QUOTED_LENGTH // 3, 0) :]
+        first = "…" + first[max(match.start() - begin - _QUOTED_LENGTH // 3, 0) :]
     lines = [first, *rest]
     if len(lines) > _QUOTED_LINES:
         lines = lines[: _QUOTED_LINES - 2] + ["…", lines[-1]]

@@ -17,10 +17,12 @@ START, DOWNLOAD, BUILD, LOAD, WARM_UP, READY = "start", "download", "build", "lo
 
 # Seconds for which nothing may happen in a phase: no new line in the log, no growth of the cache. Chosen by us, from
 # what is known to be slow: builds of tens of minutes without a word, loads of half an hour. A download shows at once.
-BUDGETS = {START: 900, DOWNLOAD: 600, BUILD: 3600, LOAD: 1800, WARM_UP: 1800}
+BUDGETS = {START: 1800, DOWNLOAD: 600, BUILD: 3600, LOAD: 1800, WARM_UP: 1800}
 
 # Observed in published logs of NIM 1.2 to 1.8.4, and of vLLM, the engine of 2.x. The last match tells the phase.
 _MARKS = (
+    # What was downloaded until then was only what the choice needs.
+    (START, re.compile(r"Selected profile: ")),
     (DOWNLOAD, re.compile(r"Downloaded filename:|Downloading|nim_hub_ngc::api::tokio: ")),
     (BUILD, re.compile(r"reading and converting rank\d+ checkpoint|\[TRT(-LLM)?\]|build_utils\.py")),
     (
@@ -83,8 +85,8 @@ class Progress:
             found = phase(line)
             if found:
                 self.enter(found, now)
-            # Of a download only bytes count: it may say again and again that it tries.
-            if self.phase != DOWNLOAD and line not in self._said and not NOISE.search(line):
+            # Of a download only bytes count, where they can be seen: it may say again and again that it tries.
+            if not (self.phase == DOWNLOAD and self.sizes) and line not in self._said and not NOISE.search(line):
                 self.last = now
             if len(self._said) < _REMEMBERED:
                 self._said.add(line)

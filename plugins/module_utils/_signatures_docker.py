@@ -111,7 +111,6 @@ DOCKER = (
         "Restart the container; to prevent it, let Docker use cgroupfs "
         '("exec-opts": ["native.cgroupdriver=cgroupfs"] in daemon.json) or name the devices in a CDI specification.',
         "documented: https://github.com/NVIDIA/nvidia-docker/issues/1730",
-        ends=True,
     ),
     Signature(
         "port_in_use",

@@ -220,6 +220,5 @@ ANYWHERE = (
         "The disk is full.",
         "Free space where Docker keeps its data and beneath /var/lib/nim (df; docker system df; playbooks/prune.yml).",
         "documented: errno 28 of Linux",
-        ends=True,
     ),
 )

@@ -93,7 +93,6 @@ START = (
         "Check NGC_API_KEY in the container's env file (a docker login is not enough): it must be valid, and its "
         "organisation entitled to the model.",
         "observed: published log of NIM 1.x, the wording in part unverified",
-        ends=True,
     ),
     Signature(
         "ngc_unreachable",
@@ -153,7 +152,6 @@ START = (
         "The hub's token is valid but has no access to the gated repository[ {repo}].",
         "Accept the terms on its page with the token's account; a fine-grained token needs read access to gated repos.",
         "observed: https://github.com/IBM/unitxt/issues/837",
-        ends=True,
     ),
     Signature(
         "gated_no_token",
@@ -162,7 +160,6 @@ START = (
         "The repository on the hub is gated, and no token was given.",
         "Give HF_TOKEN in the container's environment, or serve weights that the collection has fetched.",
         "observed: published logs of huggingface_hub",
-        ends=True,
     ),
     Signature(
         "repo_unknown_or_gated",
@@ -171,7 +168,6 @@ START = (
         "The repository on the hub does not exist, or it is private or gated and no token was given.",
         "Check its name; give HF_TOKEN with access.",
         "observed: published logs of huggingface_hub",
-        ends=True,
     ),
     Signature(
         "architecture_unknown",

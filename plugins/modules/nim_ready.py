@@ -44,7 +44,7 @@ options:
     description:
       - Seconds by phase for which nothing may happen, no new line in the log and no growth of the cache; in C(download)
         only the growth counts.
-      - Phases that are not named have C(start) 900, C(download) 600, C(build) 3600, C(load) 1800, C(warm_up) 1800.
+      - Phases that are not named have C(start) 1800, C(download) 600, C(build) 3600, C(load) 1800, C(warm_up) 1800.
     type: dict
     default: {}
   probe:

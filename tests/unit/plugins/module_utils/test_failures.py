@@ -284,12 +284,19 @@ def test_the_form_of_the_log_does_not_matter(form):
 
 def test_the_last_line_is_never_the_cause_while_there_is_another():
     assert explain("Engine process failed to start\nUVA is not available")[0].problem.code == "uva_missing"
+    assert explain("Engine process failed to start\nOSError: [Errno 28] x")[0].problem.code == "disk_full"
     assert [cause.weight for cause in explain("Engine process failed to start")] == [WRAPPER]
 
 
 def test_a_wrapper_alone_comes_with_what_else_is_telling():
     problem = told("It ended", "ValueError: odd\nEngine process failed to start", "x")
     assert "ValueError: odd" in problem.evidence
+
+
+def test_what_a_specific_signature_has_explained_a_general_one_does_not():
+    line = "Error while creating shared memory segment /dev/shm/nccl-F9 (size 9637888): No space left on device"
+    assert codes(line) == ["shared_memory"]
+    assert codes(f"{line}\n[Errno 28] No space left on device: '/opt/nim/.cache'") == ["shared_memory", "disk_full"]
 
 
 def test_several_causes_are_ranked_and_named():

@@ -20,6 +20,7 @@ from ansible_collections.llmops.nim.plugins.module_utils._phases import Progress
         ("[11/10/2025-06:30:40] [TRT-LLM] [I] Building", "build"),
         ("INFO build_utils.py:247] Total time of building rank0 engine: 83.79 s", "load"),
         ("Engine size in bytes 3112711548", "load"),
+        ("INFO ngc_injector.py:315] Selected profile: ac34 (vllm)", "start"),
         ("INFO server.py:89] Starting HTTP server on port 8000", "load"),
         ("This is a PLACEHOLDER LEGAL FILE. REPLACE WITH ACTUAL FILE.", None),
         ("", None),
@@ -76,6 +77,13 @@ def test_of_a_download_only_bytes_count():
     assert progress.stuck(12.7) is None
     progress.grown(101, 30.0)
     assert progress.stuck(30.0) is not None
+
+
+def test_where_no_cache_can_be_seen_the_log_of_a_download_counts():
+    progress = Progress(0.0, {"download": 10})
+    progress.read(["Downloading a"], 2.0)
+    progress.read(["Downloading b"], 11.0)
+    assert progress.stuck(12.5) is None
 
 
 def test_a_cache_that_grows_much_is_a_download_that_the_log_does_not_tell_of():

@@ -140,8 +140,10 @@ def test_lines_of_an_earlier_run_do_not_count(nim, docker, run):
     assert result["causes"] == []
 
 
-def test_a_download_that_stands_still(nim, docker, run):
+def test_a_download_that_stands_still(nim, docker, run, tmp_path):
     nim.ready = 503
+    (tmp_path / "cache").mkdir()
+    docker.mount(tmp_path / "cache", "/opt/nim/.cache")
     docker.log("Downloading shard 1", *(f"Downloading: try {number}" for number in range(50)))
     result = run(timeout=3600, budgets={"download": 1})
     assert result["problem"]["code"] == "download_stalled"
