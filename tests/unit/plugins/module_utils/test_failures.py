@@ -246,6 +246,12 @@ def test_what_is_no_failure_is_explained_by_nothing(lines):
     assert codes("\n".join(lines)) == []
 
 
+def test_words_of_git_count_in_the_words_of_git_alone():
+    words = "HTTP 500 in a handler\nunexpected EOF\nconnection reset by peer\nerror: 404"
+    assert codes(words) == []
+    assert codes(f"fatal: the remote end hung up\n{words}") != []
+
+
 def test_noise_is_not_telling():
     assert unexplained("\n".join([*NOISE, "something odd failed", *NOISE])) == "something odd failed"
 

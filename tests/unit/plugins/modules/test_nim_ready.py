@@ -121,11 +121,14 @@ def test_a_service_that_says_it_cannot_go_on_is_not_waited_for(nim, docker, run,
     assert "Nothing is left for the KV cache" in result["problem"]["what"]
 
 
-def test_what_helps_itself_is_waited_for(nim, docker, run):
-    docker.log("ValueError: No available memory for the cache blocks. Try increasing it.")
+def test_what_helps_itself_is_waited_for(nim, docker, run, monkeypatch):
+    monkeypatch.setattr(nim_ready, "DOOMED_SECONDS", 0)
+    trouble = "ValueError: No available memory for the cache blocks. Try increasing it."
+    docker.log(trouble)
 
     def before(path):
-        docker.log("Loading weights", "Capturing CUDA graph shapes: 1/35")
+        if len(nim.requests) == 2:
+            docker.log(trouble, "Loading weights", "Capturing CUDA graph shapes: 1/35")
         nim.ready = 200 if len(nim.requests) > 3 else 503
 
     nim.ready, nim.before = 503, before
