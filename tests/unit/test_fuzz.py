@@ -32,7 +32,7 @@ FIXTURES = Path(__file__).parent / "fixtures"
 LISTINGS = [path.read_text() for path in sorted((FIXTURES / "profiles").glob("nim_*.txt"))[:6]]
 XML = [path.read_text() for path in sorted((FIXTURES / "nvidia_smi").glob("*.xml"))]
 
-# A parser that computes for longer than this over one small input hangs. Not the clock's seconds: a machine may be busy.
+# A parser that computes for longer than this over one small input hangs. By no clock: a machine may be busy.
 HANG_SECONDS = 5
 MOST_BYTES = 64 * 1024**2
 

@@ -14,8 +14,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "shared"))
 
 import fleet
-import lab
 from fleet import HOSTS
+
+import lab
 
 REPO = "lab--Llama-3.2-1B-capitals"
 OBJECTS = 2
@@ -61,7 +62,9 @@ def held():
 
 
 def wishes(revision, more):
-    return dict(fleet.variables(revision), weights_source="fleet", weights_fleet_patience=15, weights_retries=20, **more)
+    return dict(
+        fleet.variables(revision), weights_source="fleet", weights_fleet_patience=15, weights_retries=20, **more
+    )
 
 
 def begin(revision, **more):

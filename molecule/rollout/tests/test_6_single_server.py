@@ -15,7 +15,12 @@ def deploy(revision):
     one = lab.model(weights__revision=revision, gateway_port=9000, memory_share=0.45)
     models = "{{ single_models if inventory_hostname == 'gpu1' else [] }}"
     done = lab.playbook(
-        "deploy", limit="gpu1", inventories=INVENTORIES, nim_models=models, single_models=[one], nim_allow_downtime=False
+        "deploy",
+        limit="gpu1",
+        inventories=INVENTORIES,
+        nim_models=models,
+        single_models=[one],
+        nim_allow_downtime=False,
     )
     assert done.returncode == 0, done.stdout
 
