@@ -1,12 +1,16 @@
 # make demo    the main job on the lab: from weights on a hub to verified endpoints on two GPU servers
 # make test    everything CI runs: lint, unit tests, ansible-test sanity, molecule
 # make check   the fast part of it: lint and unit tests
+# make test-gpu  the collection on a real NVIDIA GPU, on a machine set aside for it (docs/gpu.md)
 # make bench   the times of the main job on this machine, beside a peer's
 # make bench_weights  the way of weights to 16 hosts beside other ways; hours
 # make lab     the lab alone
 # make clean   take down and remove what all of these have made, and nothing else
 
 PYTHON ?= python3
+# For test-gpu: a Python with torch and transformers, and a folder with packages for a machine without a network.
+GPU_PYTHON := $(or $(GPU_PYTHON),$(shell command -v python3))
+GPU_PACKAGES ?= gpu-packages
 # Modules also run on Python 3.8 (Ubuntu 20.04): their tests do too, where one is at hand.
 PYTHON38 ?= $(firstword $(wildcard /usr/bin/python3.8 /usr/local/bin/python3.8 $(HOME)/.pyenv/versions/3.8.*/bin/python3.8))
 # -E: pip, which fetches the lab's wheels, may be configured by environment. -H: nothing of root's in the user's home.
@@ -15,7 +19,7 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -E -H)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-.PHONY: help demo test check lint unit unit38 sanity molecule bench bench_weights lab clean clean_lab
+.PHONY: help demo test check lint unit unit38 sanity molecule test-gpu bench bench_weights lab clean clean_lab
 .NOTPARALLEL:
 
 help:
@@ -72,6 +76,11 @@ sanity: .venv/dev.stamp
 	tests/sanity
 
 test: check sanity molecule clean_lab
+
+# Not for CI. It takes the ansible-playbook of .venv, or the one on PATH.
+test-gpu:
+	$(GPU_PYTHON) tests/gpu/run.py $(GPU_PACKAGES)
+	$(GPU_PYTHON) tests/gpu/memory.py
 
 bench: lab
 	python tests/bench/run.py

@@ -11,8 +11,7 @@ from __future__ import annotations
 import re
 
 from ansible_collections.llmops.nim.plugins.module_utils import _contract, _floors
-from ansible_collections.llmops.nim.plugins.module_utils._cdi import GENERATE
-from ansible_collections.llmops.nim.plugins.module_utils._gpu_mode import CDI, HOOK
+from ansible_collections.llmops.nim.plugins.module_utils._gpu_mode import CDI
 from ansible_collections.llmops.nim.plugins.module_utils._gpus import busy, show
 from ansible_collections.llmops.nim.plugins.module_utils._host_docker import unreachable
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
@@ -26,11 +25,11 @@ CONFIGURE_DOCKER = "nvidia-ctk runtime configure --runtime=docker && systemctl r
 
 def _speaks(seen, model):
     """The NIM version of a model's image, as resolved or as the image on the host says, and its generation."""
-    version, contract = _contract_of(seen, model)
+    version, contract = contract_of(seen, model)
     return version, contract.generation if contract else None
 
 
-def _contract_of(seen, model):
+def contract_of(seen, model):
     """The same version, and the Contract that the image speaks, or None."""
     image = model["image"]
     version = seen["nim_versions"].get(image) or seen["images"].get(image, {}).get("nim_version")
@@ -46,7 +45,7 @@ def _by(models, key):
     return groups
 
 
-def _called(version):
+def called(version):
     return f"NIM {version}" if version else "a NIM of unknown version"
 
 
@@ -70,7 +69,7 @@ def check_driver(findings, seen, models, floors):
         findings.judged(
             verdict,
             Problem(
-                f"The NVIDIA driver {found} {below} for {_called(version)}.",
+                f"The NVIDIA driver {found} {below} for {called(version)}.",
                 evidence=f"driver {found}, wanted {verdict.floor} or newer"
                 f" ({'data-centre' if data_center else 'workstation or other'} GPU)",
                 remedy=f"Install driver {verdict.floor} or newer and reboot." + _override(verdict, "driver", found),
@@ -135,7 +134,7 @@ def check_docker(findings, seen, models, floors):
         findings.judged(
             verdict,
             Problem(
-                f"Docker {found} is older than {_called(version)} asks for.",
+                f"Docker {found} is older than {called(version)} asks for.",
                 evidence=f"Docker {found}, wanted {verdict.floor} or newer",
                 remedy=f"Install Docker Engine {verdict.floor} or newer." + _override(verdict, "docker", found),
                 code="docker_too_old",
@@ -154,62 +153,6 @@ def check_docker(findings, seen, models, floors):
         )
 
 
-def check_mode(findings, seen, models):
-    """Can Docker hand out GPUs in the way that is wished for, and these very GPUs?"""
-    docker, wish = seen["host"]["docker"], seen["gpu_mode"]
-    if not docker["reachable"]:
-        return
-    if not seen["gpu_modes"]:
-        if wish == CDI:
-            findings.refuse(seen["cdi_problem"])
-        elif seen["host"]["toolkit"] or docker["cdi"]["specs"]:
-            findings.refuse(_no_gpus(wish, seen["cdi_problem"]))
-        return
-    if seen["gpu_modes"][0] == HOOK:
-        return
-    _check_cdi_devices(findings, seen, docker["cdi"])
-    driver = (seen["host"]["driver"] or {}).get("version")
-    for model in models:
-        version, contract = _contract_of(seen, model)
-        trap = contract and contract.cdi_trap
-        if driver and trap and _floors.version_key(driver) >= _floors.version_key(trap):
-            findings.warn(
-                Problem(
-                    f"{_called(version)} may not find CUDA where CDI hands over the GPU.",
-                    evidence=f"driver {driver}, GPUs by CDI",
-                    remedy="If it ends with error 803: nim_container_gpu_mode: gpus, or unchecked_env: "
-                    "{LD_LIBRARY_PATH: …} with the folder of the host's libcuda.so.1 first.",
-                    code="cdi_error_803",
-                    source=_contract.CDI_TRAP_SOURCE,
-                ),
-                [model["name"]],
-            )
-
-
-def _no_gpus(wish, cdi_problem):
-    hook = "dockerd knows no runtime named nvidia and finds no nvidia-container-runtime-hook on its PATH"
-    if wish == HOOK or cdi_problem is None:
-        by_cdi = "; by CDI it could (nim_container_gpu_mode: auto or cdi)" if cdi_problem is None else ""
-    else:
-        by_cdi = f"; by CDI neither: {cdi_problem.what} {cdi_problem.evidence}"
-    return Problem("Docker cannot hand out GPUs.", hook + by_cdi, CONFIGURE_DOCKER, "docker_no_gpus")
-
-
-def _check_cdi_devices(findings, seen, cdi):
-    for name, gpus in seen["assignments"].items():
-        missing = [gpu for gpu in gpus if not gpu["cdi_devices"]]
-        if missing:
-            findings.refuse(
-                Problem(
-                    f"CDI does not know GPU {missing[0]['index']}, which model {name} is to have.",
-                    evidence=f"{', '.join(cdi['specs'])}: {', '.join(cdi['devices'])}; the GPU:\n{show(missing)}",
-                    remedy=f"Write the specification anew: {GENERATE}",
-                    code="cdi_device_missing",
-                ),
-                [name],
-            )
-
-
 def check_toolkit(findings, seen, models, floors):
     toolkit = seen["host"]["toolkit"]
     if toolkit:
@@ -219,7 +162,7 @@ def check_toolkit(findings, seen, models, floors):
             findings.judged(
                 verdict,
                 Problem(
-                    f"The NVIDIA container toolkit {found} is older than {_called(version)} asks for.",
+                    f"The NVIDIA container toolkit {found} is older than {called(version)} asks for.",
                     evidence=f"container toolkit {found}, wanted {verdict.floor} or newer",
                     remedy=f"Install nvidia-container-toolkit {verdict.floor} or newer.",
                     code="toolkit_too_old",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.llmops.nim.plugins.module_utils import _floors, _gpu_checks
+from ansible_collections.llmops.nim.plugins.module_utils import _floors, _gpu_checks, _gpu_mode_checks
 from ansible_collections.llmops.nim.plugins.module_utils._findings import Findings
 from ansible_collections.llmops.nim.plugins.module_utils._host import GIB
 from ansible_collections.llmops.nim.plugins.module_utils._models import slots
@@ -39,7 +39,7 @@ def check(seen, models, floors):
             findings.refuse(problem, [name])
         _gpu_checks.check_use(findings, seen, models)
     _gpu_checks.check_docker(findings, seen, models, floors)
-    _gpu_checks.check_mode(findings, seen, models)
+    _gpu_mode_checks.check_mode(findings, seen, models)
     _gpu_checks.check_toolkit(findings, seen, models, floors)
     _check_sizes(findings, seen["host"], floors)
     _check_disks(findings, seen, models, floors)
