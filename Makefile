@@ -63,8 +63,8 @@ else
 endif
 
 # One lab for all scenarios; each makes its servers bare first. The reset makes molecule forget runs of before.
-# Another one alone: make molecule SCENARIOS=rollout (rollouts under load, which take a quarter of an hour).
-SCENARIOS ?= default generations faults fleet
+# One alone: make molecule SCENARIOS=rollout
+SCENARIOS ?= default generations faults weights fleet rollout
 molecule: .venv/dev.stamp
 	./lab/prepare engine
 	for scenario in $(SCENARIOS); do \

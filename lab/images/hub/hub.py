@@ -6,8 +6,9 @@
 git itself is git's own http-backend. The HTTP API lists a commit's files (/api/models/<repo>/tree/<commit>) and gives
 them (/<repo>/resolve/<commit>/<path>), those in LFS by a redirect to a signed address. Tokens come as the password of
 basic auth, whatever the user, or as a bearer.
-FAULTS, a JSON file read on every LFS download, makes it misbehave: {"cut_after": BYTES} ends each download's connection
-there; {"status": 429, "retry_after": SECONDS} refuses. Without the file it behaves.
+FAULTS, a JSON file read when it is needed, makes it misbehave: {"cut_after": BYTES} ends each LFS download's connection
+there; {"hold_after": BYTES} holds it there until the file says otherwise; {"status": 429, "retry_after": SECONDS}
+refuses it; {"signed_for": SECONDS} is how long the address of a download is good. Without the file it behaves.
 """
 
 import base64
@@ -18,6 +19,7 @@ import json
 import os
 import re
 import secrets
+import select
 import shutil
 import ssl
 import subprocess
@@ -59,13 +61,17 @@ class Refused(Exception):
         self.headers = {**({"X-Error-Code": code, "X-Error-Message": message} if code else {}), **headers}
 
 
+def faults():
+    return json.loads(FAULTS.read_text()) if FAULTS.exists() else {}
+
+
 def signature(name, oid, expires):
     return hmac.new(SIGNING_KEY, f"{name}/{oid}/{expires}".encode(), hashlib.sha256).hexdigest()
 
 
 def signed(name, oid):
     """The address at which the object can be had for a while, without a token."""
-    expires = int(time.time()) + SIGNED_FOR_SECONDS
+    expires = int(time.time()) + faults().get("signed_for", SIGNED_FOR_SECONDS)
     return f"{SITE}/lfs/{name}/{oid}?expires={expires}&signature={signature(name, oid, expires)}"
 
 
@@ -86,9 +92,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def handle_one_request(self):
         self.status, self.sent, self.path = 0, 0, ""
-        super().handle_one_request()
-        if self.path:
-            print(self.command, urlsplit(self.path).path, self.status, self.sent, flush=True)
+        try:
+            super().handle_one_request()
+        finally:
+            if self.path:
+                print(self.command, urlsplit(self.path).path, self.status, self.sent, flush=True)
 
     def write(self, data):
         self.wfile.write(data)
@@ -272,11 +280,11 @@ class Handler(BaseHTTPRequestHandler):
     def download(self, name, oid, query):
         expires = query.get("expires", ["0"])[0]
         given = query.get("signature", [""])[0]
-        if not hmac.compare_digest(given, signature(name, oid, expires)) or int(expires) < time.time():
+        if not hmac.compare_digest(given, signature(name, oid, expires)) or int(expires) <= time.time():
             raise Refused(403, "The signature of this URL is wrong or has expired")
-        faults = json.loads(FAULTS.read_text()) if FAULTS.exists() else {}
-        if "status" in faults:
-            raise Refused(faults["status"], "Slow down", Retry_After=str(faults.get("retry_after", 1)))
+        wrong = faults()
+        if "status" in wrong:
+            raise Refused(wrong["status"], "Slow down", Retry_After=str(wrong.get("retry_after", 1)))
         path = ROOT / (name + ".git") / "lfs" / oid
         size = path.stat().st_size
         start, end = self.byte_range(size)
@@ -290,14 +298,26 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        left = min(end - start, faults.get("cut_after", size))
+        left = min(end - start, wrong.get("cut_after", size))
         self.close_connection = left < end - start
+        first = min(left, wrong.get("hold_after", left))
         with path.open("rb") as file:
             file.seek(start)
-            while left > 0:
-                data = file.read(min(left, 1 << 20))
-                self.write(data)
-                left -= len(data)
+            for part in (first, left - first):
+                while part > 0:
+                    data = file.read(min(part, 1 << 20))
+                    self.write(data)
+                    part -= len(data)
+                while first < left and "hold_after" in faults():
+                    if self.is_left_alone():
+                        raise ConnectionResetError
+                    time.sleep(0.05)
+
+    def is_left_alone(self):
+        """Whether the client has ended the connection."""
+        connection = select.poll()
+        connection.register(self.connection, select.POLLRDHUP | select.POLLHUP)
+        return bool(connection.poll(0))
 
     def byte_range(self, size):
         """The bytes asked for, as [start, end)."""

@@ -19,6 +19,7 @@ import pytest
 
 from ansible_collections.llmops.nim.plugins.module_utils import _checkpoint_remote, _memory
 from ansible_collections.llmops.nim.plugins.module_utils._contract import CONTRACTS
+from ansible_collections.llmops.nim.plugins.module_utils._selection import Selection
 
 LAB = Path(__file__).resolve().parents[3] / "lab"
 
@@ -63,7 +64,7 @@ def read(modules, site, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", str(folder / "ca.crt"))
 
     def call(name, token=None):
-        return _checkpoint_remote.read(address, f"lab/{name}", commit(hub, name), token)
+        return _checkpoint_remote.read(address, f"lab/{name}", commit(hub, name), token, Selection())
 
     return call
 
@@ -131,6 +132,27 @@ def test_addresses_that_lead_nowhere(modules, site, read):
         ("/api/models/lab/too-big", 404),
     ):
         assert status_of(address + path, context) == status, path
+
+
+def test_faults_of_downloads(modules, site, monkeypatch, capfd):
+    hub, folder = modules[0], site[1]
+    name, context = "lab/Llama-3.2-1B-capitals", ssl.create_default_context(cafile=folder / "ca.crt")
+    monkeypatch.setattr(hub, "FAULTS", folder / "faults.json")
+    shard = next((hub.ROOT / f"{name}.git" / "lfs").iterdir())
+    hub.FAULTS.write_text('{"signed_for": 0}')
+    assert status_of(hub.signed(name, shard.name), context) == 403
+    hub.FAULTS.write_text('{"hold_after": 1000}')
+    with urllib.request.urlopen(hub.signed(name, shard.name), context=context) as reply:
+        assert reply.read(1000) == shard.read_bytes()[:1000]
+        hub.FAULTS.unlink()
+        assert reply.read() == shard.read_bytes()[1000:]
+    hub.FAULTS.write_text('{"hold_after": 1000}')
+    with urllib.request.urlopen(hub.signed(name, shard.name), context=context) as reply:
+        assert reply.read(1000) == shard.read_bytes()[:1000]
+    said = ""
+    while f"GET /lfs/{name}/{shard.name} 200 1000\n" not in said:  # who went away has got no more
+        said += capfd.readouterr().out
+    hub.FAULTS.unlink()
 
 
 def status_of(url, context):
