@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import subprocess
@@ -216,3 +217,23 @@ def test_the_lock_is_held_by_a_child_that_outlives_its_parent(tmp_path):
     child.communicate(b"\n")
     with _snapshot.locked(path, 0):
         pass
+
+
+def test_a_small_file_that_is_another_is_not_published(tmp_path):
+    spot = _snapshot.place(str(tmp_path), "lab/x", "c" * 40)
+    os.mkdir(spot.home)
+    sha256 = hashlib.sha256(b"{}").hexdigest()
+    document = _snapshot.manifest("lab/x", "c" * 40, {}, [file("config.json", sha256, 2)])
+    with pytest.raises(Problem, match="not what the manifest says"):
+        _snapshot.publish(spot, document, lambda _file: [b"[", b"]"])
+    assert not os.path.exists(spot.path)
+    assert not os.path.exists(spot.manifest)
+    _snapshot.clean(spot.home)
+    assert _snapshot.publish(spot, document, lambda _file: [b"{", b"}"]) == []
+    assert _snapshot.altered(spot.path, document["files"]) == []
+
+
+def test_what_was_altered_behind_the_seal_is_found_by_reading(published):
+    right = hashlib.sha256(b"x").hexdigest()
+    assert _snapshot.rotten(str(published), [file("a", right), file("d/b", right)]) == []
+    assert _snapshot.rotten(str(published), [file("a", right), file("d/b"), file("gone", right)]) == ["d/b", "gone"]
