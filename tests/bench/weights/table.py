@@ -22,7 +22,7 @@ put on the line, repetitions included, without headers; of the line TCP leaves 0
 host (of two, where hosts share) get SIGKILL when half of the bytes are over the WAN, and begin again.
 """
 HEAD = """
-{mebibytes} MiB in {objects} files, medians of {runs}:
+{mebibytes} MiB in {objects} files, {runs}:
 
 | | WAN bytes ÷ size | T(16) ÷ T(1) | one host: share of the line | sent again after a kill | peak disk ÷ size | T(16) |
 |---|---|---|---|---|---|---|
@@ -42,8 +42,9 @@ def section(measured):
     for mebibytes, objects in sorted({(one["mebibytes"], one["objects"]) for one in measured}):
         these = [one for one in measured if (one["mebibytes"], one["objects"]) == (mebibytes, objects)]
         rows = [row(these, name, mebibytes * 2**20) for name in NAMES]
-        runs = sorted({count for _line, count in filter(None, rows)})
-        text += HEAD.format(mebibytes=mebibytes, objects=objects, runs=" or ".join(map(str, runs)))
+        runs = min(count for _line, count in filter(None, rows))
+        runs = f"medians of {runs} runs" if runs > 1 else "one run"
+        text += HEAD.format(mebibytes=mebibytes, objects=objects, runs=runs)
         text += "".join(line for line, _count in filter(None, rows))
     return text
 
