@@ -7,7 +7,7 @@ from load import Load
 
 import lab
 
-INVENTORIES = (lab.INVENTORY, "molecule/rollout/single.yml")
+INVENTORIES = (lab.INVENTORY, "molecule/rollout/inventory/single.yml")
 GATEWAY = "http://10.83.0.11:9000/v1"
 
 
