@@ -171,10 +171,11 @@ def test_an_altered_object_is_refused_and_named():
     assert done.returncode != 0
     assert "other bytes than the repository promises: model-00001-of-00002.safetensors" in " ".join(done.stdout.split())
     assert not lab.run("gpu2", f"{SNAPSHOTS} || :")
-    forget("gpu1")
+    forget(*HOSTS)
 
 
 def test_a_stranger_gets_nothing(wan, held):
+    forget(*HOSTS)
     process = begin("v1")
     await_part("gpu1")
     for port in (6881, 6882):
