@@ -37,7 +37,7 @@ def regex_replace(text, pattern, new):
     return re.sub(pattern, new, text)
 
 
-def until(condition, seconds=20):
+def until(condition, seconds=60):
     """Waits until condition() is true, and returns its value."""
     end = time.monotonic() + seconds
     while True:

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import parcels
 import pytest
@@ -443,7 +444,7 @@ def test_a_busy_hub_is_asked_again(hub, run, monkeypatch):
     oid = min(hub.objects)
     hub.status[oid] = [503] * 2  # git-lfs itself asks twice
     pauses = []
-    monkeypatch.setattr(lfs_snapshot._patience.time, "sleep", pauses.append)
+    monkeypatch.setattr(lfs_snapshot._patience, "time", SimpleNamespace(sleep=pauses.append))
     assert run(retries=1)["changed"] is True
 
 
@@ -455,7 +456,8 @@ REFS = "/lab/model/info/refs"
 def pauses(monkeypatch):
     """The pauses (seconds) that were made, none of which takes any time."""
     made = []
-    monkeypatch.setattr(lfs_snapshot._patience.time, "sleep", made.append)
+    # Not time.sleep itself, which threads of others use.
+    monkeypatch.setattr(lfs_snapshot._patience, "time", SimpleNamespace(sleep=made.append, monotonic=time.monotonic))
     return made
 
 
