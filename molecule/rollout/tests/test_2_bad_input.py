@@ -12,11 +12,11 @@ from lab import changed, fingerprint, model, playbook, stopped
 HOME = "/var/lib/nim/capitals"
 # A ledger that knows one release alone, as after the first deployment.
 FORGET = f"""
-cp -a {HOME} /root/kept && cd {HOME}
+cp -a {HOME} /root/kept-ledgers && cd {HOME}
 tail -n 1 ledger.jsonl > shorter && mv shorter ledger.jsonl
 sed -i 's/"previous": {{.*}}/"previous": null/' releases.json
 """
-REMEMBER = f"cp -a /root/kept/ledger.jsonl /root/kept/releases.json {HOME}/ && rm -r /root/kept"
+REMEMBER = f"cp -a /root/kept-ledgers/ledger.jsonl /root/kept-ledgers/releases.json {HOME}/ && rm -r /root/kept-ledgers"
 
 
 @pytest.fixture(scope="module", autouse=True)
