@@ -23,7 +23,7 @@ OBJECTS, HEADERS = 2, 70_000
 HELD = '{"status": 429, "retry_after": 1}'
 FAULTS = "/srv/faults.json"
 SNAPSHOTS = f"cd /var/lib/nim/weights/{REPO} && ls -d *.manifest.json 2>/dev/null | sort"
-# Only this host's part: its command line bears nothing, so it is found by the lock that it holds.
+# The id of the process, whose command line bears nothing.
 PART = "cat /var/lib/nim/weights/fleet/*/lock"
 LISTENING = "ss -Hltn '( sport = :6881 or sport = :6882 )'"
 
@@ -96,6 +96,7 @@ def all_have(revisions):
 
 
 def await_part(host):
+    """Waits until a server listens; the id of the process that plays its part."""
     end = time.monotonic() + 60
     while not (seen := lab.run(host, f"{PART} 2>/dev/null || :").strip()) or not lab.run(host, LISTENING):
         assert time.monotonic() < end, seen
@@ -156,12 +157,13 @@ def test_the_next_takes_over_from_a_seed_that_is_killed(wan, held):
 
 def test_an_altered_object_is_refused_and_named():
     """Altered on the host that has it, with its seal kept: no quick check can see it."""
+    forget(*HOSTS)
+    carry("v2")
     forget("gpu2", "gpu3")
     lab.run(
         "gpu1",
         f"""set -e
         file=$(ls /var/lib/nim/weights/{REPO}/*/model-00001-of-00002.safetensors)
-        cp "$file" /root/kept
         chmod u+w "$file"
         printf altered | dd of="$file" bs=1 seek=5000 conv=notrunc status=none
         chmod u-w "$file"
