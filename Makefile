@@ -63,8 +63,8 @@ else
 endif
 
 # One lab for all scenarios; each makes its servers bare first. The reset makes molecule forget runs of before.
-# One alone: make molecule SCENARIOS=rollout
-SCENARIOS ?= default generations faults weights fleet rollout
+# Others, or one alone: make molecule SCENARIOS=fleet
+SCENARIOS ?= default generations faults weights rollout
 molecule: .venv/dev.stamp
 	./lab/prepare engine
 	for scenario in $(SCENARIOS); do \
