@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-import re
 import statistics
+import sys
+from pathlib import Path
 
 import candidates
 
-PAGE, HEADING = "docs/benchmarks.md", "## Weights to a site"
-START = "# Benchmarks\n\nEach section is written by a program that measures, and replaced when it runs again.\n"
-NAMES = {name: kind.name for name, kind in {**candidates.PEERS, **candidates.RIVALS}.items()}
-INTRODUCTION = """{heading}
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+import page
+
+HEADING = "## Weights to a site"
+NAMES = {name: kind.name for name, kind in {**candidates.PEERS, **candidates.RIVALS}.items()}
+INTRODUCTION = """\
 `tests/bench/weights/run.py`: 16 hosts as network namespaces, each with a disk in memory; a hub whose line is 20 Mbit/s
 (`tc`, headers included), and 200 Mbit/s from host to host. Measured on one machine: {machine}.
 T(n) is the time until n hosts have read all files again and found their sha256 right. WAN bytes are what the hub has
@@ -29,16 +30,9 @@ HEAD = """
 """
 
 
-def machine():
-    """What this machine is: no name."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    system = platform.freedesktop_os_release()["PRETTY_NAME"]
-    return f"{os.cpu_count()} cores, {memory:.0f} GiB, {system}, shared with other work"
-
-
 def section(measured):
     """The text of the section (str), of measured (list of dict)."""
-    text = INTRODUCTION.format(heading=HEADING, machine=machine())
+    text = INTRODUCTION.format(machine=page.machine() + ", shared with other work")
     for mebibytes, objects in sorted({(one["mebibytes"], one["objects"]) for one in measured}):
         these = [one for one in measured if (one["mebibytes"], one["objects"]) == (mebibytes, objects)]
         rows = [row(these, name, mebibytes * 2**20) for name in NAMES]
@@ -74,10 +68,5 @@ def row(measured, name, size):
 
 def write(root):
     """Put the section into the page, in the place of the one before."""
-    page = root / PAGE
     measured = [json.loads(line) for kept in sorted((root / ".bench").glob("*.jsonl")) for line in kept.open()]
-    text = page.read_text() if page.exists() else START
-    before, _heading, rest = text.partition(HEADING)
-    following = re.search(r"^## ", rest, re.MULTILINE)
-    after = "\n" + rest[following.start() :] if following else ""
-    page.write_text(before.rstrip() + "\n\n" + section(measured) + after)
+    page.put(HEADING, section(measured))
