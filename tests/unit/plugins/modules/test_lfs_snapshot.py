@@ -114,6 +114,8 @@ def spawn(store, hub, env=None, **params):
     """Start the module as a process group of its own, with env (dict) on top of the environment."""
     params = {"repo": "lab/model", "endpoint": hub.url, "weights_dir": str(store), "retries": 0, **params}
     script = (
+        # Whoever started the tests may have had SIGHUP ignored, as nohup does.
+        "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL);"
         "import sys, json; from ansible.module_utils import basic; import importlib;"
         f"basic._ANSIBLE_ARGS = sys.stdin.buffer.read(); basic._ANSIBLE_PROFILE = 'legacy';"
         f"importlib.import_module('{MODULE}').main()"
