@@ -21,7 +21,10 @@ def behind(hosts):
     found, ports = {}, {}
     for one in hosts:
         for wish in one["models"] or []:
-            model = {key: _value(wish.get(key), option) for key, option in MODEL_OPTIONS.items()}
+            try:
+                model = {key: _value(wish.get(key), option) for key, option in MODEL_OPTIONS.items()}
+            except ValueError:  # no number: the look at the host refuses it, and says which
+                continue
             if not model["gateway_port"]:
                 continue
             name, port = model["name"], model["gateway_port"]

@@ -35,6 +35,12 @@ def test_models_and_hosts_without_a_gateway_are_left_out():
     assert behind([none, host("gpu1"), host("gpu2", {"name": "capitals"}, model("x", gateway_port=None))]) == []
 
 
+def test_what_is_no_number_is_left_to_the_look_at_the_host():
+    assert behind([host("gpu1", model(port="eight thousand")), host("gpu2", model())])[0]["servers"] == [
+        {"host": "gpu2", "address": "10.0.0.2", "ports": [8000, 18000]}
+    ]
+
+
 def test_several_models():
     found = behind([host("gpu1", model(), model("base", gateway_port=9001)), host("gpu2", model())])
     assert [(one["name"], one["port"], len(one["servers"])) for one in found] == [
