@@ -20,13 +20,14 @@ KEY, TOKEN = "nvapi-lab-0123456789abcdef", "hf_lab_reader"
 API_KEY = "lab-gateway-0123456789abcdef"
 
 # What a refusal must leave as it was: containers, images, models' directories, snapshots, keys, login. Not the clones
-# and objects of the weights, and how far a fetch came: what is fetched and proven is kept, for the run that resumes.
+# and objects of the weights, and what a fetch was to bring and how far it came: that is kept, for the run that resumes.
 FINGERPRINT = r"""
 docker ps --all --no-trunc --format '{{.ID}} {{.Names}} {{.State}}' | sort
 docker images --no-trunc --quiet | sort
 find /var/lib/nim -mindepth 1 -maxdepth 1 | sort
 find /var/lib/nim -path '*/git' -prune -o -path '*/objects' -prune -o -path '*/cache/*' -prune -o \
-    -type f -not -name lock -not -name progress.json -printf '%p %s %m %U %T@\n' | sort
+    -type f -not -name lock -not -name progress.json -not -name '*.partial-plan' \
+    -printf '%p %s %m %U %T@\n' | sort
 sha256sum /root/.docker/config.json
 """
 
