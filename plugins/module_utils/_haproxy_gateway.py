@@ -8,6 +8,8 @@ Private to the collection: breaking changes at any time.
 
 from __future__ import annotations
 
+import hashlib
+import os
 import time
 
 from ansible_collections.llmops.nim.plugins.module_utils import _haproxy, _haproxy_processes
@@ -169,6 +171,11 @@ class Gateway:
         except Problem:
             return None
 
+    def outdated(self):
+        """The files (list of str) of which the process that answers has not read what they should say."""
+        begun = time.time() - self.runtime.process()[1]
+        return [path for path, digest in self.wanted["files"].items() if not _read_as(path, digest, begun)]
+
     def report(self):
         """What the module returns of the servers, dict."""
         servers = self.servers()
@@ -196,6 +203,15 @@ class Gateway:
         admitted = self.wanted["state"] == "admitted"
         chosen = _haproxy.server_name(self.wanted["host"], self.wanted["slot"]) if admitted else None
         return any(one.state != (READY if one.name == chosen else MAINT) for one in self.servers())
+
+
+def _read_as(path, digest, begun):
+    """Whether a file has a sha256 (str), and had it when a process began (seconds since the epoch)."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest() == digest and os.stat(path).st_mtime <= begun
+    except OSError:
+        return False
 
 
 def _unknown(what, known):

@@ -57,6 +57,12 @@ options:
     description: Seconds to wait until a check has passed, or with O(state=saved), has ended.
     type: float
     default: 60
+  files:
+    description:
+      - With O(state=read), the files that HAProxy reads when it starts, each with the sha256 that it should have. Those
+        that HAProxy has not read as they should be are in RV(outdated).
+    type: dict
+    default: {}
   replaced:
     description:
       - With O(state=saved), the RV(pid) of before a reload. The module waits until another process answers, at most
@@ -95,8 +101,10 @@ EXAMPLES = r"""
   delegate_to: gateway1
   register: admitted
 
-- name: Read who serves
+- name: Read who serves, and whether the configuration is the wished one
   llmops.nim.nim_gateway:
+    files:
+      /etc/haproxy/haproxy.cfg: "{{ wished | hash('sha256') }}"
   delegate_to: gateway1
 """
 
@@ -117,6 +125,11 @@ serving:
   description: How many servers of the model get new requests, on this gateway. Zero means that the model is down here.
   returned: success, with O(model)
   type: int
+outdated:
+  description: The names in O(files) that are missing, differ, or were written after the process that answers began.
+  returned: success, with O(state=read)
+  type: list
+  elements: str
 waited_seconds:
   description: How long the module waited, for the check and for running requests.
   returned: success
@@ -150,6 +163,7 @@ ARGUMENT_SPEC = {
     "slot": {"type": "str", "choices": list(SLOTS)},
     "drain_timeout": {"type": "float", "default": 600},
     "up_timeout": {"type": "float", "default": 60},
+    "files": {"type": "dict", "default": {}},
     "replaced": {"type": "int"},
     "socket": {"type": "path", "default": "/run/haproxy/nim.sock"},
     "state_file": {"type": "path", "default": "/var/lib/haproxy/nim.state"},
@@ -167,11 +181,13 @@ def run(module):
             gateway.save_all()
         waited = round(time.monotonic() - begin, 1)
         return {"changed": gateway.changed, "waited_seconds": waited, "cut": 0, "pid": gateway.pid()}
-    if module.check_mode and wanted != "read":
+    if wanted == "read":
+        return dict(gateway.report(), outdated=gateway.outdated(), changed=False, waited_seconds=0.0, cut=0)
+    if module.check_mode:
         gateway.changed = gateway.foreseen()
     elif wanted == "admitted":
         gateway.run(Gateway.admit)
-    elif wanted == "drained":
+    else:
         gateway.run(Gateway.drain_host)
     waited = round(time.monotonic() - begin, 1)
     return dict(gateway.report(), changed=gateway.changed, waited_seconds=waited, cut=gateway.cut)

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import threading
 
 import pytest
@@ -69,6 +71,20 @@ def drain(gateway):
 
 def states(result):
     return {one["name"]: one["state"] for one in result["servers"]}
+
+
+def test_files_that_haproxy_has_not_read_as_they_should_be(gateway, run):
+    def outdated(digest=None):
+        digest = digest or hashlib.sha256(gateway.config.read_bytes()).hexdigest()
+        files = {str(gateway.config): digest, str(gateway.folder / "missing"): digest}
+        return [path.rpartition("/")[2] for path in run(state="read", files=files)["outdated"]]
+
+    # HAProxy tells its age in whole seconds.
+    os.utime(gateway.config, (0, 0))
+    assert outdated() == ["missing"]
+    assert outdated("0" * 64) == ["haproxy.cfg", "missing"]
+    os.utime(gateway.config, (2**32, 2**32))  # changed, and nobody has reloaded it
+    assert outdated() == ["haproxy.cfg", "missing"]
 
 
 def test_drained_waits_for_the_answer_that_runs(gateway, nims):
