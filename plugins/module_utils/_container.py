@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 
 from ansible_collections.llmops.nim.plugins.module_utils import _log_text
 from ansible_collections.llmops.nim.plugins.module_utils._contract import CACHE_MOUNT
+from ansible_collections.llmops.nim.plugins.module_utils._failures import told
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 
 # Seconds by which Docker's note of a start may come after the first line.
@@ -56,6 +57,20 @@ class Container:
         form = '{{index .Actor.Attributes "exitCode"}}'
         _rc, out, _err = self.run([self.docker, "events", *told, "--format", form])
         return (out.split() or ["unknown"])[-1]
+
+    def start(self):
+        """Starts it where it does not run; raises Problem when it cannot start."""
+        self._have("started", "start", self.name)
+
+    def stop(self, patience):
+        """Stops it where it runs, with patience (seconds, int) to end by itself; raises Problem when it can't."""
+        self._have("stopped", "stop", "-t", str(patience), self.name)
+
+    def _have(self, done, *words):
+        rc, _out, err = self.run([self.docker, *words])
+        if rc:
+            remedy = f"look at the container and at Docker's own log: docker inspect {self.name}, journalctl -u docker"
+            raise told(f"Container {self.name} could not be {done}", err, f"not_{done}", remedy)
 
     def log(self, lines, since=None):
         """The last lines (how many: int) of its log, stdout and stderr in one and in order, a list of str.

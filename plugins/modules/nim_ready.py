@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: nim_ready
-short_description: Wait until a NIM container is ready, and know why when it never will be
+short_description: Start a NIM container, wait until it is ready, and know why when it never will be
 version_added: 0.1.0
 author: The llmops.nim authors (@llmops)
 description:
@@ -18,18 +18,31 @@ description:
 attributes:
   check_mode:
     support: full
-    description: Reads only. In check mode it does not wait.
+    description: In check mode it neither starts nor waits.
   diff_mode:
     support: none
     description: Changes nothing.
   idempotent:
     support: full
-    description: Changes nothing.
+    description: A container that runs is not started again.
 options:
   container:
     description: Name of the container.
     type: str
     required: true
+  start:
+    description: Whether to start it first, where it does not run.
+    type: bool
+    default: false
+  instead_of:
+    description:
+      - Name of a container to stop right before; implies O(start=true). Between the two nobody serves, so the host ends
+        what was begun even when the control node is lost.
+    type: str
+  stop_timeout:
+    description: Seconds that O(instead_of) has to end by itself.
+    type: int
+    default: 60
   url:
     description: The address that answers 200 when the service is ready, as seen from the host.
     type: str
@@ -83,6 +96,13 @@ EXAMPLES = r"""
 - name: Wait for the model
   llmops.nim.nim_ready:
     container: nim-openmath2-8b-1a2b3c4d
+    url: http://127.0.0.1:8000/v1/health/ready
+
+- name: Have it take the place of another
+  llmops.nim.nim_ready:
+    container: nim-openmath2-8b-1a2b3c4d
+    start: true
+    instead_of: nim-openmath2-8b-99f0e1d2
     url: http://127.0.0.1:8000/v1/health/ready
 
 - name: Wait until a model that takes long to load completes a text
@@ -147,6 +167,9 @@ WINDOW_LINES = 400
 
 ARGUMENTS = {
     "container": {"type": "str", "required": True},
+    "start": {"type": "bool", "default": False},
+    "instead_of": {"type": "str"},
+    "stop_timeout": {"type": "int", "default": 60},
     "url": {"type": "str", "required": True},
     "timeout": {"type": "int", "default": 7200},
     "budgets": {"type": "dict", "default": {}},
@@ -272,14 +295,26 @@ class Wait:
         return found
 
 
+def begin(params, container):
+    """Starts the container where that is wished, in the place of another or beside it: whether it was (bool)."""
+    if not (params["start"] or params["instead_of"]):
+        return False
+    running = container.state()["Running"]
+    if params["instead_of"]:
+        Container(container.run, container.docker, params["instead_of"]).stop(params["stop_timeout"])
+    container.start()
+    return not running
+
+
 def main():
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    if module.check_mode:
-        module.exit_json(changed=False, seconds=0.0, phases=[], log=[])
     params = module.params
+    if module.check_mode:
+        module.exit_json(changed=params["start"] or bool(params["instead_of"]), seconds=0.0, phases=[], log=[])
     container = Container(module.run_command, params["docker"], params["container"])
     wait = Wait(params, container)
     try:
+        changed = begin(params, container)
         state = wait.until_ready()
     except Problem as problem:
         module.fail_json(
@@ -289,7 +324,7 @@ def main():
             causes=[cause.as_dict() for cause in wait.causes],
         )
     module.exit_json(
-        changed=False,
+        changed=changed,
         seconds=round(age(state["StartedAt"], datetime.now(timezone.utc)), 1),
         phases=wait.progress.phases(time.monotonic()),
         log=container.log(params["log_lines"], state["StartedAt"]),

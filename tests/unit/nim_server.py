@@ -128,7 +128,12 @@ class DockerStub:
     def __init__(self, folder):
         self.command = str(folder / "docker")
         self._folder = folder
-        self.state = {"Status": "running", "StartedAt": "2026-01-02T03:04:05.123456789Z", "ExitCode": 0}
+        self.state = {
+            "Status": "running",
+            "Running": True,
+            "StartedAt": "2026-01-02T03:04:05.123456789Z",
+            "ExitCode": 0,
+        }
         self._mounts = []
         self.log(*(f"line {number}" for number in range(1, 101)))
         (folder / "docker").write_text(
@@ -137,7 +142,9 @@ class DockerStub:
             f'  [ "$(wc -l < {folder}/inspections)" = "$(cat {folder}/when)" ] && mv {folder}/then {folder}/state\n'
             f'  cat {folder}/state 2>/dev/null || {{ echo "Error: No such container: $3" >&2; exit 1; }} ;;\n'
             f'logs) tail -n "$3" {folder}/log >&2 ;;\n'
-            f"events) cat {folder}/ends 2>/dev/null ;;\nesac\n",
+            f"events) cat {folder}/ends 2>/dev/null ;;\n"
+            f'start|stop) echo "$@" >> {folder}/done; cat {folder}/refusal >&2 2>/dev/null && exit 1\n'
+            f'  [ "$1" = start ] && [ -e {folder}/started ] && mv {folder}/started {folder}/state; exit 0 ;;\nesac\n',
             encoding="utf-8",
         )
         (folder / "docker").chmod(0o755)
@@ -157,6 +164,21 @@ class DockerStub:
         """Changes what inspect tells: RestartCount and keys of C(.State)."""
         self.state.update(state)
         self._write("new", self.state, restarts).replace(self._folder / "state")
+
+    def stopped(self):
+        """Has the container be stopped, until it is started by the command."""
+        self._write("started", dict(self.state), 0)
+        self.set(Status="exited", Running=False)
+
+    @property
+    def done(self):
+        """The commands that started and stopped (list of str)."""
+        path = self._folder / "done"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def refuse(self, words):
+        """Has docker start and docker stop fail with these words (str)."""
+        (self._folder / "refusal").write_text(words + "\n", encoding="utf-8")
 
     def ended(self, *statuses):
         """With which statuses (int) the container has ended so far."""

@@ -8,7 +8,7 @@ import pytest
 import lab
 
 STAGE, DRAIN = "Have the weights on the host, proven", "Send this host no further requests"
-SWAP, SOAK = "Start the release", "Watch it"
+SWAP, SOAK = "Start the release, and wait until it is ready", "Watch it"
 SAYS_WHO_AND_WHY = ("Another run is working on this host", "locked by", "since", "nim-capitals-", "nim_break_lock=true")
 DRAINS = """
 import socket, sys

@@ -97,6 +97,31 @@ def test_how_it_ended_is_told_though_docker_has_started_it_again(nim, docker, ru
     assert said in result["problem"]["what"]
 
 
+def test_it_is_started_in_the_place_of_another(docker, run):
+    docker.stopped()
+    assert run(instead_of="nim-wren-0", stop_timeout=7)["changed"] is True
+    assert docker.done == ["stop -t 7 nim-wren-0", "start nim-wren-1"]
+
+
+def test_one_that_runs_is_not_started_again(docker, run):
+    assert run(start=True)["changed"] is False
+    assert run()["changed"] is False
+
+
+@pytest.mark.parametrize("instead_of", [None, "nim-wren-0"])
+def test_one_that_cannot_start_or_stop(nim, docker, run, instead_of):
+    docker.stopped()
+    docker.refuse(
+        "Error: driver failed programming external connectivity: Bind for 0.0.0.0:8000 failed: port is "
+        "already allocated"
+    )
+    result = run(start=True, instead_of=instead_of)
+    assert result["problem"]["code"] == ("not_stopped" if instead_of else "not_started")
+    assert "port is already allocated" in result["msg"]
+    assert docker.done == ["stop -t 60 nim-wren-0"] if instead_of else ["start nim-wren-1"]
+    assert nim.requests == []
+
+
 def test_the_cause_is_told_from_the_log(nim, docker, run):
     docker.log(
         "INFO get ready",
