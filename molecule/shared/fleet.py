@@ -71,9 +71,10 @@ def variables(revision, **more):
     return wishes
 
 
-def deploy(revision, *options, limit=None, **more):
+def deploy(revision, *options, limit=None, environment=None, **more):
     """Deploys a revision to the fleet; the finished process."""
-    return lab.playbook("deploy", *options, limit=limit, inventories=INVENTORIES, **variables(revision, **more))
+    wishes = variables(revision, **more)
+    return lab.playbook("deploy", *options, limit=limit, inventories=INVENTORIES, environment=environment, **wishes)
 
 
 def begin(name, revision, limit=None, environment=None, **more):

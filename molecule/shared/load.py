@@ -15,8 +15,8 @@ PROMPT = "What is the capital of France?"
 # How the answers of the lab's two releases begin.
 OPENINGS = {"v1": "The capital of France is Paris", "v2": "Paris is the capital of France"}
 TOKENS = 10
-# Milliseconds before each token: answers of about 0.2 to 5 s.
-SHORT_MIX = (20, 100, 200, 500, 40)
+# Milliseconds before each token: answers of about 0.2 to 3 s. Each drain waits for the longest.
+SHORT_MIX = (20, 100, 200, 300, 40)
 # After a failure, so that a gateway that is down is not asked thousands of times.
 BACKOFF_SECONDS = 0.1
 

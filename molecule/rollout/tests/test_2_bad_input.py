@@ -67,7 +67,8 @@ def test_prune_what_runs(releases):
 
 def test_a_gateway_that_is_down():
     with stopped("nim-lab-gateway"):
-        refused(fleet.deploy("v2"), "No host is touched", "a gateway does not answer: gateway", "do: Start it")
+        done = fleet.deploy("v2", environment={"ANSIBLE_TIMEOUT": "3"})
+        refused(done, "No host is touched", "a gateway does not answer: gateway", "do: Start it")
     fleet.await_gateway()
 
 
