@@ -19,7 +19,7 @@ KEY, TOKEN = "nvapi-lab-0123456789abcdef", "hf_lab_reader"
 # What the clients of a gateway send, where it asks for one.
 API_KEY = "lab-gateway-0123456789abcdef"
 
-# What a refusal must leave as it was: containers, images, models' directories, snapshots, keys, login. Not the clones
+# What a refusal must leave as it was: containers, images, models' directories, snapshots, keys, logins. Not the clones
 # and objects of the weights, and what a fetch was to bring and how far it came: that is kept, for the run that resumes.
 FINGERPRINT = r"""
 docker ps --all --no-trunc --format '{{.ID}} {{.Names}} {{.State}}' | sort
@@ -28,7 +28,7 @@ find /var/lib/nim -mindepth 1 -maxdepth 1 | sort
 find /var/lib/nim -path '*/git' -prune -o -path '*/objects' -prune -o -path '*/cache/*' -prune -o \
     -type f -not -name lock -not -name progress.json -not -name '*.partial-plan' \
     -printf '%p %s %m %U %T@\n' | sort
-sha256sum /root/.docker/config.json
+find /root/.docker /run/nim-registry-* 2>/dev/null | sort
 """
 
 
@@ -40,6 +40,8 @@ def model(**changes):
         "weights": {"repo": "lab/Llama-3.2-1B-capitals", "revision": "main"},
         "gpus": [0],
         "port": 8000,
+        "address": "0.0.0.0",
+        "allow": ["all_addresses"],
         "verify": [{"prompt": "What is the capital of France?", "expect": "Paris"}],
     }
     for key, value in changes.items():

@@ -1,0 +1,122 @@
+#!/usr/bin/python
+# Copyright: the llmops.nim authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: nim_image
+short_description: Have images on a host, by a login that lasts as long as the pull
+version_added: 0.1.0
+author: The llmops.nim authors (@llmops)
+description:
+  - Pulls the images that are not on the host yet.
+  - The login lies in a Docker configuration of its own beneath C(/run), which is memory, mode 0700, and is removed with
+    the end of the pull. The configuration of the user is neither read nor written.
+attributes:
+  check_mode:
+    support: full
+    description: Says whether something would be pulled.
+  diff_mode:
+    support: none
+    description: Which images are missing is in RV(pulled).
+  idempotent:
+    support: full
+    description: An image that is on the host is not asked for again.
+options:
+  images:
+    description: References by digest. One by tag is pulled only where the host has no image of that tag.
+    type: list
+    elements: str
+    required: true
+  registry:
+    description: The registry host that O(api_key) belongs to. The key is sent to no other.
+    type: str
+    default: nvcr.io
+  username:
+    description: The user name of the registry login. NGC wants the literal text V($oauthtoken).
+    type: str
+    default: $oauthtoken
+  api_key:
+    description: The NGC key. Left out, or empty, the registry is asked anonymously.
+    type: str
+  docker:
+    description: The docker command.
+    type: str
+    default: docker
+"""
+
+EXAMPLES = r"""
+- name: Pull the image by its digest
+  llmops.nim.nim_image:
+    images: ["{{ ngc_images.images['nvcr.io/nim/meta/llama-3.2-1b-instruct:1.8.4'].pinned }}"]
+    api_key: "{{ ngc_api_key }}"
+"""
+
+RETURN = r"""
+pulled:
+  description: The images that were missing.
+  returned: success
+  type: list
+  elements: str
+problem:
+  description: What stands in the way, with C(what), C(evidence), C(remedy), C(code) and C(source).
+  returned: failure
+  type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.llmops.nim.plugins.module_utils import _registry_login
+from ansible_collections.llmops.nim.plugins.module_utils._failures import explain, told_of
+from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
+from ansible_collections.llmops.nim.plugins.module_utils._secrets import masked
+
+ARGUMENTS = {
+    "images": {"type": "list", "elements": "str", "required": True},
+    "registry": {"type": "str", "default": "nvcr.io"},
+    "username": {"type": "str", "default": "$oauthtoken"},
+    "api_key": {"type": "str", "no_log": True},
+    "docker": {"type": "str", "default": "docker"},
+}
+WHAT = "The image could not be pulled"
+
+
+def missing(module, docker):
+    """Those of the images (list of str) that are not on the host."""
+    wanted = list(dict.fromkeys(module.params["images"]))
+    return [image for image in wanted if module.run_command([docker, "image", "inspect", "--", image])[0]]
+
+
+def pull(module, docker, images):
+    """Pull the images (list of str); raises Problem."""
+    login = [module.params[key] for key in ("registry", "username", "api_key")]
+    with _registry_login.configuration(*login) as directory:
+        for image in images:
+            rc, _out, err = module.run_command([docker, "--config", directory, "pull", "--quiet", "--", image])
+            if rc:
+                raise not_pulled(image, masked(err.strip()))
+
+
+def not_pulled(image, said):
+    """The Problem of a pull of image that failed with these words (str)."""
+    causes = explain(said)
+    if causes:
+        return told_of(WHAT, causes, said, causes[0].problem.code)
+    return Problem(f"{WHAT}.", f"docker pull {image}: {said}", "Mend what the last line names.", "pull_failed")
+
+
+def main():
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    docker = module.get_bin_path(module.params["docker"], required=True)
+    images = missing(module, docker)
+    try:
+        if images and not module.check_mode:
+            pull(module, docker, images)
+    except Problem as problem:
+        module.fail_json(msg=str(problem), problem=problem.as_dict())
+    module.exit_json(changed=bool(images), pulled=images)
+
+
+if __name__ == "__main__":
+    main()

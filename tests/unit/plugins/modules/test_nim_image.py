@@ -1,0 +1,88 @@
+# Copyright: the llmops.nim authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""nim_image with a stand-in for the docker command."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ansible.module_utils import basic
+
+from ansible_collections.llmops.nim.plugins.module_utils import _registry_login
+from ansible_collections.llmops.nim.plugins.modules import nim_image
+
+KEY = "nvapi-0123456789abcdef"
+HERE, MISSING = "nvcr.io/nim/a@sha256:" + "a" * 64, "nvcr.io/nim/b@sha256:" + "b" * 64
+
+# Notes how it was called, and the login it finds.
+DOCKER = """#!/bin/sh
+echo "$@" >> {folder}/calls
+case "$*" in
+  "image inspect -- {here}") ;;
+  "image inspect "*) exit 1 ;;
+  *pull*) cp "$2/config.json" {folder}/login; echo "{said}" >&2; exit {rc} ;;
+esac
+"""
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run the module; its result (dict)."""
+    monkeypatch.setattr(_registry_login, "PLACE", str(tmp_path))
+
+    def call(rc=0, said="", check=False, **params):
+        docker = tmp_path / "docker"
+        docker.write_text(DOCKER.format(folder=tmp_path, here=HERE, rc=rc, said=said))
+        docker.chmod(0o755)
+        params = {
+            "images": [HERE, MISSING],
+            "api_key": KEY,
+            "docker": str(docker),
+            "_ansible_check_mode": check,
+            **params,
+        }
+        monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": params}).encode())
+        monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
+        with pytest.raises(SystemExit):
+            nim_image.main()
+        out = capsys.readouterr().out
+        assert KEY not in out
+        assert not list(tmp_path.glob("nim-registry-*"))
+        return json.loads(out)
+
+    return call
+
+
+def test_what_is_missing_is_pulled_with_a_login_of_its_own(run, tmp_path):
+    result = run()
+    assert result["changed"] is True
+    assert result["pulled"] == [MISSING]
+    (pulled,) = [line for line in (tmp_path / "calls").read_text().splitlines() if "pull" in line]
+    assert pulled.endswith(f"pull --quiet -- {MISSING}")
+    assert KEY not in pulled
+    assert list(json.loads((tmp_path / "login").read_text())["auths"]) == ["nvcr.io"]
+
+
+def test_what_is_there_is_not_asked_for(run, tmp_path):
+    assert run(images=[HERE])["changed"] is False
+    assert "pull" not in (tmp_path / "calls").read_text()
+
+
+def test_a_check_pulls_nothing(run, tmp_path):
+    assert run(check=True)["pulled"] == [MISSING]
+    assert "pull" not in (tmp_path / "calls").read_text()
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("Error response from daemon: manifest unknown", "image_unknown"),
+        (f"something else, with {KEY}", "pull_failed"),
+    ],
+)
+def test_a_pull_that_fails_says_why_and_leaves_no_login(run, said, code):
+    result = run(rc=1, said=said)
+    assert result["failed"] is True
+    assert result["problem"]["code"] == code
