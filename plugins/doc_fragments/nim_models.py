@@ -55,14 +55,18 @@ options:
         type: int
         default: 8000
       address:
-        description: The address of the host on which the model answers.
+        description:
+          - The address of the host on which the model answers, such as V({{ ansible_host }}). NIM itself asks nobody
+            for a key.
+          - With V(0.0.0.0) it answers on all addresses, which is refused unless gateways ask for keys, or
+            O(models[].allow) says so.
         type: str
-        default: 0.0.0.0
+        default: 127.0.0.1
       served_name:
         description: The id that requests give as C(model); O(models[].name) by default.
         type: str
       uid:
-        description: The user id that the container runs as.
+        description: The user id that the container runs as; V(0) is refused unless O(models[].allow) says V(root).
         type: int
         default: 1000
       shm_size:
@@ -115,6 +119,22 @@ options:
         type: str
         choices: [auto, side_by_side, other_gpu, in_place]
         default: auto
+      ngc_key:
+        description:
+          - When the container gets the NGC key. With V(auto) it does where it may have to download still; a release
+            whose image and profile have served on this host gets none, since its cache has what they need.
+        type: str
+        choices: [auto, always, never]
+        default: auto
+      allow:
+        description:
+          - What is refused unless it is allowed here. V(all_addresses) has a model without a gateway's keys answer on
+            all addresses of the host, V(remote_code) has NIM run code that a checkpoint brings, V(root) lets the
+            container run as root.
+        type: list
+        elements: str
+        choices: [all_addresses, remote_code, root]
+        default: []
       verify:
         description: Questions to ask once it serves.
         type: list

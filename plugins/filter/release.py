@@ -5,11 +5,19 @@
 
 from __future__ import annotations
 
-from ansible_collections.llmops.nim.plugins.module_utils import _outcome, _plan, _plan_text, _release, _rollback
+from ansible_collections.llmops.nim.plugins.module_utils import (
+    _outcome,
+    _plan,
+    _plan_text,
+    _release,
+    _rollback,
+    _secrets,
+)
 
 
-def plan(observed, images, weights, weights_dir, rollout):
+def plan(observed, images, weights, weights_dir, rollout, wished=()):
     """The plan of one host; see plan.yml beside this file."""
+    observed = dict(observed, models=_secrets.restored(observed["models"], wished))
     return [_plan_text.told(item) for item in _plan.plans(observed, images, weights, weights_dir, rollout)]
 
 

@@ -71,7 +71,7 @@ def doubts(files, shards, documents, facts, tensors):
                 "The checkpoint brings Python code of its own, which NIM runs only when told to.",
                 "auto_map in " + ", ".join(where),
                 "Read that code. If you trust it, set NIM_FORCE_TRUST_REMOTE_CODE=1 in 1.x, "
-                "NIM_TRUST_CUSTOM_CODE=1 in 2.x.",
+                "NIM_TRUST_CUSTOM_CODE=1 in 2.x, and allow: [remote_code].",
                 "custom_code",
                 "observed: the first in a multi-LLM image of 1.x; the model-free images of 2.x ignore it",
             )

@@ -85,7 +85,7 @@ class Clone:
         lfs = os.path.join(self.git_dir, "lfs")
         objects = os.path.join(store, "objects")
         for directory in (objects, lfs):
-            os.makedirs(directory, mode=0o755, exist_ok=True)
+            os.makedirs(directory, mode=0o750, exist_ok=True)
         if not os.path.islink(os.path.join(lfs, "objects")):
             os.symlink(os.path.relpath(objects, lfs), os.path.join(lfs, "objects"))
 

@@ -202,6 +202,12 @@ def generation(version):
     return "1.0" if minor < 3 else "1.3" if minor < 11 else "1.11"
 
 
+def version_of(text):
+    """The numbers (tuple of int) of a NIM version (str such as C(2.0.10), or None); empty when there are none."""
+    match = re.match(r"\s*(\d{1,4}(?:\.\d{1,4})+)", text or "")
+    return tuple(map(int, match.group(1).split("."))) if match else ()
+
+
 def nim_version(labels, env):
     """The NIM version an image states, or None.
 

@@ -30,6 +30,7 @@ _OWN = {
     "NIM_MODEL_PROFILE": "profile",
     "NIM_SERVED_MODEL_NAME": "served_name",
     "NIM_SERVER_PORT": "port",
+    "NVIDIA_VISIBLE_DEVICES": "gpus",
 }
 _LENGTH_FLAG = "--max-model-len"
 

@@ -17,7 +17,7 @@ import os
 @contextlib.contextmanager
 def guarded(directory):
     """Hold the directory (path), which is made if need be, against other writers of this collection."""
-    os.makedirs(directory, mode=0o755, exist_ok=True)
+    os.makedirs(directory, mode=0o750, exist_ok=True)
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -38,14 +38,14 @@ def read_json(path):
 
 
 def write_json(path, document):
-    """Put document (dict) in the place of the file at path, mode 0644; a reader sees the old or the new one, whole."""
+    """Put document (dict) in the place of the file at path, mode 0640; a reader sees the old or the new one, whole."""
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
         with open(temporary, "w", encoding="utf-8") as stream:
             json.dump(document, stream, indent=1, sort_keys=True)
             stream.write("\n")
             stream.flush()
-            os.fchmod(stream.fileno(), 0o644)
+            os.fchmod(stream.fileno(), 0o640)
             os.fsync(stream.fileno())
         os.rename(temporary, path)
     finally:
@@ -54,12 +54,12 @@ def write_json(path, document):
 
 
 def append_line(path, line):
-    """Add line (str without a line break) to the file at path, mode 0644, and have it on the disk.
+    """Add line (str without a line break) to the file at path, mode 0640, and have it on the disk.
 
     What a writer that was killed has left of its line is closed first, so that it spoils no other. Raises OSError
     with the file as it was, where the disk is full.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
     try:
         end = os.lseek(descriptor, 0, os.SEEK_END)
         torn = end > 0 and os.pread(descriptor, 1, end - 1) != b"\n"
@@ -67,7 +67,7 @@ def append_line(path, line):
         try:
             while left:
                 left = left[os.write(descriptor, left) :]
-            os.fchmod(descriptor, 0o644)
+            os.fchmod(descriptor, 0o640)
             os.fsync(descriptor)
         except OSError:
             os.ftruncate(descriptor, end)

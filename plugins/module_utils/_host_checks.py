@@ -13,11 +13,13 @@ import re
 from ansible_collections.llmops.nim.plugins.module_utils import _floors, _gpu_checks, _gpu_mode_checks
 from ansible_collections.llmops.nim.plugins.module_utils._findings import Findings
 from ansible_collections.llmops.nim.plugins.module_utils._host import GIB
-from ansible_collections.llmops.nim.plugins.module_utils._models import slots
+from ansible_collections.llmops.nim.plugins.module_utils._models import NIM_HOME, slots
 from ansible_collections.llmops.nim.plugins.module_utils._ports import overlap
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 
 # It becomes a directory and part of a container's name; this is what Docker allows in one.
+# In NIM_HOME beside the models' directories.
+_TAKEN = ("lock", "weights")
 MODEL_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
 
@@ -55,6 +57,16 @@ def _check_models(findings, models):
                 Problem(
                     f"The model name {name!r} cannot be part of a container's name.",
                     remedy="Use letters, digits, dots, dashes and underscores, beginning with a letter or digit.",
+                    code="model_name",
+                ),
+                [name],
+            )
+        if name in _TAKEN:
+            findings.refuse(
+                Problem(
+                    f"No model can be named {name}: it would get the directory of something else.",
+                    evidence=f"{NIM_HOME}/{name} is the collection's own",
+                    remedy="Give the model another name.",
                     code="model_name",
                 ),
                 [name],

@@ -69,7 +69,7 @@ def seal(path):
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
-        os.fchmod(descriptor, 0o444)
+        os.fchmod(descriptor, 0o440)
     finally:
         os.close(descriptor)
     os.utime(path, (SEAL_TIME, SEAL_TIME))

@@ -18,6 +18,11 @@ STRATEGIES = ("side_by_side", "other_gpu", "in_place")
 # From a model's port to its second one, where nim_models does not say it.
 SECOND_PORT = 10000
 
+# When a container gets the NGC key: where it may have to download, in any case, or never.
+NGC_KEY = ("auto", "always", "never")
+# What is refused unless a model allows it by name: see _least_right.
+ALL_ADDRESSES, REMOTE_CODE, ROOT = ALLOWANCES = ("all_addresses", "remote_code", "root")
+
 # What the labels of this collection's containers begin with.
 LABEL = "llmops.nim."
 
@@ -36,17 +41,20 @@ MODEL_OPTIONS = {
     "profile": {"type": "str", "default": "auto"},
     "gpus": {"type": "raw", "default": {"count": 1}},
     "port": {"type": "int", "default": 8000},
-    "address": {"type": "str", "default": "0.0.0.0"},
+    "address": {"type": "str", "default": "127.0.0.1"},
     "served_name": {"type": "str"},
     "uid": {"type": "int", "default": 1000},
     "shm_size": {"type": "str", "default": "16g"},
-    "env": {"type": "dict", "default": {}},
-    "unchecked_env": {"type": "dict", "default": {}},
+    # Kept out of the system's log and of what is shown: see _secrets.only_secrets().
+    "env": {"type": "dict", "default": {}, "no_log": True},
+    "unchecked_env": {"type": "dict", "default": {}, "no_log": True},
     "memory_share": {"type": "float"},
     "contract": {"type": "str", "choices": ["auto", *CONTRACTS], "default": "auto"},
     "gateway_port": {"type": "int"},
     "second_port": {"type": "int"},
     "strategy": {"type": "str", "choices": ["auto", *STRATEGIES], "default": "auto"},
+    "ngc_key": {"type": "str", "choices": list(NGC_KEY), "default": "auto"},
+    "allow": {"type": "list", "elements": "str", "choices": list(ALLOWANCES), "default": []},
     "verify": {"type": "list", "elements": "dict", "default": [], "options": CHECK_OPTIONS},
 }
 

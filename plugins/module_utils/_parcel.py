@@ -50,7 +50,7 @@ def is_whole(directory, document):
 
 def write(spot, document, directory):
     """Make a parcel of the snapshot at spot (Place) with that manifest; the sha256s (list) of files that are copies."""
-    os.makedirs(os.path.join(directory, FILES), mode=0o755, exist_ok=True)
+    os.makedirs(os.path.join(directory, FILES), mode=0o750, exist_ok=True)
     manifest, found = os.path.join(directory, MANIFEST), strangers(directory, document)
     foreign = [path for path in found if path != file_path(directory, os.path.basename(path)) or not _is_ours(path)]
     if foreign:

@@ -74,7 +74,7 @@ class Import:
             if linkable:
                 _lfs.seal(source)
             _links.place(source, os.path.join(incoming, sha256), sha256, hard=linkable)
-            os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
+            os.makedirs(os.path.dirname(target), mode=0o750, exist_ok=True)
             os.rename(os.path.join(incoming, sha256), target)
         return _snapshot.publish(self._spot, document, self._blocks)
 

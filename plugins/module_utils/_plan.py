@@ -8,9 +8,15 @@ Private to the collection: breaking changes at any time.
 
 from __future__ import annotations
 
-from ansible_collections.llmops.nim.plugins.module_utils import _plan_memory, _strategy
+from ansible_collections.llmops.nim.plugins.module_utils import _least_right, _plan_memory, _strategy
 from ansible_collections.llmops.nim.plugins.module_utils._contract import CONTRACTS
-from ansible_collections.llmops.nim.plugins.module_utils._decision import decide, misplacement, own_release, slot_of
+from ansible_collections.llmops.nim.plugins.module_utils._decision import (
+    decide,
+    misplacement,
+    own_release,
+    proven,
+    slot_of,
+)
 from ansible_collections.llmops.nim.plugins.module_utils._environment import max_length, share_said
 from ansible_collections.llmops.nim.plugins.module_utils._gpu_mode import HOOK
 from ansible_collections.llmops.nim.plugins.module_utils._gpus import parse_wish
@@ -27,7 +33,8 @@ def plans(observed, images, weights, weights_dir, rollout):
 
     observed: result of gpu_host_info. images: of nim_image_info. weights: result of nim_weights_info. weights_dir:
     where snapshots lie on the host. rollout: dict of C(gateway_hosts) (model name to how many hosts serve it behind the
-    gateways), C(allow_downtime) and C(strategy) (for all models, or None).
+    gateways), C(allow_downtime), C(strategy) (for all models, or None), C(gateway_keys) (whether the gateways ask for
+    keys) and C(verify_address) (where the control node asks the models).
 
     Each has the keys
     action: C(none), C(create), C(start) (it is there and does not serve for sure), C(replace), or C(refused).
@@ -43,7 +50,8 @@ def plans(observed, images, weights, weights_dir, rollout):
     listing: dict of C(volumes), with which the image's profiles can be listed beforehand, or None if they cannot.
     checkpoint: of nim_weights_info, empty if not read. gpus, memory: of _plan_memory.
     runs: whether the release runs already, though it is not known to be proven. event: for the ledger.
-    gateway: whether requests reach it through gateways. swap: dict of _strategy.
+    gateway: whether requests reach it through gateways. swap: dict of _strategy. keyless: of
+    _least_right.keyless_profiles().
     problems, warnings: list of dict of Problem. What concerns the host as a whole stands with the first model.
     """
     found = []
@@ -53,6 +61,7 @@ def plans(observed, images, weights, weights_dir, rollout):
             concern = [one for one in seen if _concerns(one, model, first=not found)]
             item[kind] = concern + item[kind]
         found.append(item)
+        item["problems"] += [one.as_dict() for one in _least_right.problems(model, item["gateway"], rollout)]
         if item["swap"]["strategy"] == "other_gpu":
             # What one model is given the next one cannot have.
             taken = observed["assignments"][model["name"]] + item["gpus"]
@@ -154,6 +163,9 @@ def _plan(model, observed, images, weights, weights_dir, rollout):
         listing=_listing(found, wanted, fetch),
         memory=memory,
         swap=swap,
+        keyless=_least_right.keyless_profiles(
+            model, images[model["image"]], found, proven(observed["ledger"].get(model["name"]) or {})
+        ),
     )
 
 
@@ -191,6 +203,7 @@ _REFUSED = {
     "memory": None,
     "swap": _strategy.NONE,
     "event": "activated",
+    "keyless": [],
     "runs": False,
 }
 

@@ -21,8 +21,9 @@ from ansible_collections.llmops.nim.plugins.module_utils._secrets import masked
 
 _GPU = re.compile(r"\d{1,4}|(?:GPU|MIG)-[0-9A-Za-z/-]+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SECRET_NAME = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)$", re.IGNORECASE)
 _HEADING = "MODEL PROFILES"
+# As the service itself has it.
+CONFINED = ("--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 # The docker command reads these itself, so the container's values must not stand in its environment. None is secret.
 _CLIENTS_OWN = ("HOME", "PATH", "SSL_CERT_DIR", "SSL_CERT_FILE")
 
@@ -35,7 +36,7 @@ def listing_command(
     gpus: list of str, indexes or UUIDs, or all. env: dict of str; raises Problem where it cannot be passed on.
     Values of env go by client_env(); an image that is not on the host is not pulled. gpu_mode: of _gpu_mode.MODES.
     """
-    command = [docker, "run", "--rm", "--name", name, "--pull", "never"]
+    command = [docker, "run", "--rm", "--name", name, "--pull", "never", *CONFINED]
     wanted = device_request(gpus)
     if gpu_mode == CDI:
         for gpu in gpus:
@@ -104,11 +105,6 @@ def client_env(environ, env):
     mixed = dict(environ)
     mixed.update({variable: value for variable, value in env.items() if variable not in _CLIENTS_OWN})
     return mixed
-
-
-def secret_values(env):
-    """The values (set of str) of env (dict) whose names say that they are secret."""
-    return {str(value) for name, value in env.items() if _SECRET_NAME.search(str(name)) and len(str(value)) >= 4}
 
 
 def read_env_file(text):

@@ -144,7 +144,7 @@ def remove_snapshot(weights_dir, snapshot, oids):
 def _remove_sealed(path):
     if os.path.lexists(path):
         for directory, _names, _files in os.walk(path):
-            os.chmod(directory, 0o755)
+            os.chmod(directory, 0o750)
         shutil.rmtree(path)
 
 

@@ -28,9 +28,11 @@ MANIFESTS = (
     "application/vnd.docker.distribution.manifest.v2+json",
 )
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+# A part of a repository's name (OCI distribution specification); so it leads nowhere else in an address.
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 REFERENCE = re.compile(
-    r"^(?P<registry>[a-z0-9.-]+(?::\d+)?)/(?P<repository>[a-z0-9._/-]+?)"
-    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?$"
+    rf"(?P<registry>[a-z0-9][a-z0-9.-]*(?::\d+)?)/(?P<repository>{_PART}(?:/{_PART})*)"
+    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?\Z"
 )
 
 

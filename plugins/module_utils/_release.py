@@ -149,4 +149,6 @@ def staged(planned, snapshot, profile):
     env = dict(release_["env"], NIM_MODEL_PROFILE=profile["id"])
     if profile.get("max_model_len") and not max_length(env):
         env[MAX_LENGTH] = str(profile["max_model_len"])
-    return dict(planned, api=api, release=dict(release_, env=env, labels=labels))
+    keyless = planned["keyless"] is None or profile["id"] in planned["keyless"]
+    env_file = None if keyless else release_["env_file"]
+    return dict(planned, api=api, release=dict(release_, env=env, env_file=env_file, labels=labels))

@@ -91,7 +91,7 @@ START = (
         r"|HTTP status client error \(40[13]|api\.ngc\.nvidia\.com[^\n]{0,200}\b40[13]\b|Error: Authentication Error",
         "NGC refuses the key, or the container has none.",
         "Check NGC_API_KEY in the container's env file (a docker login is not enough): it must be valid, and its "
-        "organisation entitled to the model.",
+        "organisation entitled to the model. ngc_key: always gives it to containers that go without.",
         "observed: published log of NIM 1.x, the wording in part unverified",
     ),
     Signature(

@@ -154,8 +154,8 @@ def locked(path, patience, sign=lambda: None):
     """
     end, last = time.monotonic() + patience, sign()
     while True:
-        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        os.makedirs(os.path.dirname(path), mode=0o750, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o640)
         try:
             if _taken(descriptor, path):
                 os.ftruncate(descriptor, 0)
@@ -225,17 +225,17 @@ def write_manifest(path, document):
         json.dump(document, stream, indent=1, sort_keys=True)
         stream.write("\n")
         stream.flush()
-        os.fchmod(stream.fileno(), 0o444)
+        os.fchmod(stream.fileno(), 0o440)
         os.fsync(stream.fileno())
 
 
 def _stage(staging, store, files, blocks):
     copied, directories = [], {staging}
-    os.mkdir(staging, 0o755)
+    os.mkdir(staging, 0o750)
     for file in files:
         target = os.path.join(staging, file["path"])
         parent = os.path.dirname(target)
-        os.makedirs(parent, mode=0o755, exist_ok=True)
+        os.makedirs(parent, mode=0o750, exist_ok=True)
         while parent not in directories:
             directories.add(parent)
             parent = os.path.dirname(parent)
@@ -245,7 +245,7 @@ def _stage(staging, store, files, blocks):
             copied.append(file["path"])
     for directory in sorted(directories, key=len, reverse=True):
         _sync(directory)
-        os.chmod(directory, 0o555)
+        os.chmod(directory, 0o550)
     return copied
 
 
@@ -274,7 +274,7 @@ def clean(home):
             continue
         if os.path.isdir(path) and not os.path.islink(path):
             for directory, _directories, _names in os.walk(path):
-                os.chmod(directory, 0o755)
+                os.chmod(directory, 0o750)
             shutil.rmtree(path)
         else:
             os.remove(path)

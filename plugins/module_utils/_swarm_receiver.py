@@ -121,7 +121,7 @@ class Receiver:
         _lfs.seal(path)
         stored = _lfs.object_path(self._store, name)
         if file["lfs"] and not os.path.exists(stored):
-            os.makedirs(os.path.dirname(stored), mode=0o755, exist_ok=True)
+            os.makedirs(os.path.dirname(stored), mode=0o750, exist_ok=True)
             _links.place(path, stored, name)
 
     def _note(self):

@@ -298,6 +298,7 @@ from ansible_collections.llmops.nim.plugins.module_utils import (
 from ansible_collections.llmops.nim.plugins.module_utils._findings import as_dicts
 from ansible_collections.llmops.nim.plugins.module_utils._models import MODELS_SPEC, NIM_HOME, cache_dir, slots
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem, report
+from ansible_collections.llmops.nim.plugins.module_utils._secrets import only_secrets
 
 
 def wrong_options(params):
@@ -461,6 +462,7 @@ def main():
         },
         supports_check_mode=True,
     )
+    only_secrets(module.no_log_values, module.params["models"])
     wrong, floors = wrong_options(module.params)
     if wrong:
         module.fail_json(msg=report(wrong), problems=[problem.as_dict() for problem in wrong])

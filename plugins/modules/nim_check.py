@@ -144,6 +144,7 @@ from ansible_collections.llmops.nim.plugins.module_utils._findings import Findin
 from ansible_collections.llmops.nim.plugins.module_utils._models import MODELS_SPEC, secrets_file, slots
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem, report
 from ansible_collections.llmops.nim.plugins.module_utils._registry import Reference, Registry
+from ansible_collections.llmops.nim.plugins.module_utils._secrets import only_secrets
 
 ARGUMENTS = {
     "models": dict(MODELS_SPEC, required=False, default=[]),
@@ -173,6 +174,7 @@ class Check:
     def __init__(self, module):
         self.module = module
         self.params = module.params
+        only_secrets(module.no_log_values, self.params["models"])
         self.findings = Findings()
         self.began = time.time()
         self.disks = {}

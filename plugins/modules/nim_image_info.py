@@ -66,6 +66,8 @@ problems:
   elements: dict
 """
 
+import re
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.llmops.nim.plugins.module_utils._contract import nim_version
@@ -100,6 +102,17 @@ def resolve(text, params):
     return describe(registry.resolve(reference))
 
 
+def check_key(key):
+    """Raises Problem for a key (str or None) that no header and no env file can carry as it is."""
+    if key and not re.fullmatch(r"[!-~]+", key):
+        raise Problem(
+            "The NGC key has a space, a line break or another character that no key has.",
+            f"{len(key)} characters, of which {len(re.findall(r'[^!-~]', key))} do not belong there",
+            "copy the key whole and alone into NGC_API_KEY or ngc_api_key",
+            "ngc_key_malformed",
+        )
+
+
 def main():
     module = AnsibleModule(
         argument_spec={
@@ -114,6 +127,7 @@ def main():
     images, problems = {}, []
     for text in sorted(set(module.params["images"])):
         try:
+            check_key(module.params["api_key"])
             images[text] = resolve(text, module.params)
         except Problem as problem:
             # A refused key is told once, however many images it was for.

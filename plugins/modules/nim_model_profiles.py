@@ -384,6 +384,7 @@ from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 from ansible_collections.llmops.nim.plugins.module_utils._profile_choice import choose
 from ansible_collections.llmops.nim.plugins.module_utils._profile_wishes import Wishes, facts, length_set
 from ansible_collections.llmops.nim.plugins.module_utils._profiles import parse_listing
+from ansible_collections.llmops.nim.plugins.module_utils._secrets import secret_values
 
 # The variables that hand over other weights than the image was made for, by generation.
 WEIGHTS_VARIABLES = ("NIM_FT_MODEL", "NIM_MODEL_NAME", "NIM_MODEL_PATH")
@@ -430,7 +431,7 @@ def run_listing(module, secrets):
         )
     if params["env_file"]:
         file_env = docker_run.read_env_file(read_file(params["env_file"], "env_file"))
-        secrets |= docker_run.secret_values(file_env)
+        secrets |= secret_values(file_env)
     name = f"nim-profiles-{uuid.uuid4().hex[:12]}"
     command = docker_run.listing_command(
         docker,
@@ -548,7 +549,7 @@ def main():
         supports_check_mode=True,
     )
     # A value such as "1" must not be masked in all that is returned.
-    secrets = docker_run.secret_values(module.params["env"])
+    secrets = secret_values(module.params["env"])
     module.no_log_values.clear()
     module.no_log_values.update(secrets)
     text = ""

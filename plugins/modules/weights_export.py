@@ -186,7 +186,7 @@ def proven(spot, deep):
 
 def main():
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    os.umask(0o022)
+    os.umask(0o027)
     try:
         result = export(module.params, module.check_mode)
     except Refused as refused:

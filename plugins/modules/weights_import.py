@@ -293,7 +293,7 @@ class Run:
 
 def main():
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    os.umask(0o022)
+    os.umask(0o027)
     run = Run(module)
     try:
         result = run.ensure()

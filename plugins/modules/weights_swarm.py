@@ -322,7 +322,7 @@ def main():
             ("state", "received", ("secret",)),
         ],
     )
-    os.umask(0o022)
+    os.umask(0o027)
     try:
         result = getattr(Part(module), module.params["state"])()
     except (Problem, Refused) as error:

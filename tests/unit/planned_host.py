@@ -48,6 +48,8 @@ MODEL = {
     "gateway_port": None,
     "second_port": None,
     "strategy": "auto",
+    "ngc_key": "auto",
+    "allow": ["all_addresses"],
     "verify": [],
 }
 # Llama 3.2 1B in bf16.

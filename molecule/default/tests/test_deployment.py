@@ -47,7 +47,8 @@ def test_the_key_is_root_s_alone(host):
     secrets = host.file("/var/lib/nim/capitals/secrets.env")
     assert secrets.mode == 0o600
     assert secrets.user == "root"
-    assert host.file("/root/.docker/config.json").mode == 0o600
+    assert not host.file("/root/.docker/config.json").exists
+    assert not host.run("ls -d /run/nim-registry-*").succeeded
 
 
 def test_the_snapshot_is_complete_and_read_only(host, labels):
@@ -65,6 +66,9 @@ def test_the_snapshot_is_complete_and_read_only(host, labels):
 def test_the_container_runs_as_the_contract_wants_it(container):
     assert container["State"]["Running"]
     assert container["Config"]["User"] == "1000:0"
+    assert container["HostConfig"]["CapDrop"] == ["ALL"]
+    assert container["HostConfig"]["SecurityOpt"] == ["no-new-privileges:true"]
+    assert container["HostConfig"]["Privileged"] is False
     assert container["HostConfig"]["ShmSize"] == 16 * 1024**3
     assert container["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
     mounts = {mount["Destination"]: mount for mount in container["Mounts"]}

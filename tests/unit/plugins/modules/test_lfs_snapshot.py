@@ -162,8 +162,8 @@ def test_publishes_a_proven_snapshot(hub, run, store):
     assert result["checkpoint"]["has_chat_template"] is True
     assert (path / "sub dir/-note.txt").read_bytes() == b"note"
     for file in path.rglob("*"):
-        assert file.stat().st_mode & 0o777 == (0o555 if file.is_dir() else 0o444)
-    assert path.stat().st_mode & 0o777 == 0o555
+        assert file.stat().st_mode & 0o777 == (0o550 if file.is_dir() else 0o440)
+    assert path.stat().st_mode & 0o777 == 0o550
     shard = path / "model-00001-of-00002.safetensors"
     assert shard.read_bytes() == weights(1)
     assert shard.stat().st_nlink == 2  # one copy on the disk

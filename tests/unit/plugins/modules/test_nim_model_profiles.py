@@ -225,7 +225,8 @@ def test_listing_by_docker(docker, tmp_path):
     name = argv[argv.index("--name") + 1]
     assert re.fullmatch("nim-profiles-[0-9a-f]{12}", name)
     assert argv == [
-        *["run", "--rm", "--name", name, "--pull", "never", "--gpus", "device=0", "-u", "1000:0"],
+        *["run", "--rm", "--name", name, "--pull", "never"],
+        *["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--gpus", "device=0", "-u", "1000:0"],
         *["--env-file", str(secrets), "-e", "HF_TOKEN", "-e", "NIM_FT_MODEL", "-e", "NIM_LEVEL"],
         *["-v", "/var/lib/nim/wren/cache:/opt/nim/.cache:rw", "--shm-size", "16g"],
         *["nvcr.io/nim/acme/wren:1.8.6", "list-model-profiles"],
