@@ -30,7 +30,7 @@ def configuration(registry, username, password, place=None):
     registry: the one host (str) that gets the login. Beneath place (a directory, or PLACE), from where also goes what a
     process that was killed has left.
     """
-    place = str(place or PLACE)
+    place = str(place or (PLACE if os.access(PLACE, os.W_OK) else tempfile.gettempdir()))
     sweep(place)
     with _ended_by_signals():
         directory = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=place)

@@ -32,6 +32,12 @@ options:
   api_key:
     description: The NGC key. Left out, the registry is asked anonymously.
     type: str
+  signature_key:
+    description:
+      - A public key, as C(cosign verify --key) takes it (a file, or the address of a key service). Every image must be
+        signed by it, which cosign judges where the module runs. Left out, or empty, no signature is asked for.
+      - Whether NGC's images are signed so is not verified; what is proven of them in any case is the digest.
+    type: str
   timeout:
     description: Seconds to wait for each answer of the registry.
     type: int
@@ -59,6 +65,7 @@ images:
       bytes: 13421772800
       nim_version: 1.8.4
       nim_model: meta/llama-3.2-1b-instruct
+      signed: false
 problems:
   description: Everything that stands in the way, each with C(what), C(evidence), C(remedy), C(code) and C(source).
   returned: failure
@@ -70,6 +77,7 @@ import re
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.llmops.nim.plugins.module_utils import _image_signature
 from ansible_collections.llmops.nim.plugins.module_utils._contract import nim_version
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem, report
 from ansible_collections.llmops.nim.plugins.module_utils._registry import Reference, Registry
@@ -77,8 +85,8 @@ from ansible_collections.llmops.nim.plugins.module_utils._registry import Refere
 MODEL_LABEL = "com.nvidia.nim.model"
 
 
-def describe(image):
-    """The registry's answer (dict of Registry.resolve), reduced to what a deployer needs."""
+def describe(image, signed):
+    """The registry's answer (dict of Registry.resolve), reduced to what a deployer needs. signed: as was proven."""
     return {
         "reference": image["reference"],
         "pinned": image["pinned"],
@@ -86,20 +94,20 @@ def describe(image):
         "bytes": image["bytes"],
         "nim_version": nim_version(image["labels"], image["env"]),
         "nim_model": image["labels"].get(MODEL_LABEL) or None,
+        "signed": signed,
     }
 
 
-def resolve(text, params):
+def resolve(text, module):
     """The image that the reference text (str) means, asked for with the module's params."""
-    reference = Reference(text)
+    params, reference = module.params, Reference(text)
     own = reference.registry == params["registry"]
-    registry = Registry(
-        reference.registry,
-        params["username"] if own else None,
-        params["api_key"] if own else None,
-        params["timeout"],
-    )
-    return describe(registry.resolve(reference))
+    login = (reference.registry, params["username"] if own else None, params["api_key"] if own else None)
+    image = Registry(*login, params["timeout"]).resolve(reference)
+    key = params["signature_key"]
+    if key:
+        _image_signature.check(module.run_command, module.get_bin_path("cosign"), image["pinned"], key, login)
+    return describe(image, bool(key))
 
 
 def check_key(key):
@@ -120,6 +128,7 @@ def main():
             "registry": {"type": "str", "default": "nvcr.io"},
             "username": {"type": "str", "default": "$oauthtoken"},
             "api_key": {"type": "str", "no_log": True},
+            "signature_key": {"type": "str", "no_log": False},
             "timeout": {"type": "int", "default": 30},
         },
         supports_check_mode=True,
@@ -128,7 +137,7 @@ def main():
     for text in sorted(set(module.params["images"])):
         try:
             check_key(module.params["api_key"])
-            images[text] = resolve(text, module.params)
+            images[text] = resolve(text, module)
         except Problem as problem:
             # A refused key is told once, however many images it was for.
             if str(problem) not in map(str, problems):

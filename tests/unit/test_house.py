@@ -70,6 +70,15 @@ def test_the_links_of_the_clone_lead_home():
         assert (link / name).resolve() == ROOT / name
 
 
+def test_the_page_on_security_names_the_places_that_the_scenario_searches_for():
+    rows = [line.strip("| ").split(" | ") for line in (ROOT / "docs/security.md").read_text().splitlines()]
+    told = [row for row in rows if len(row) == 5 and row[0] in ("gpu2", "gateway")]
+    places = load("molecule/secrets/places.yml")
+    assert told == [
+        [one["host"], f"`{one['path']}`", one["owner"], one["mode"], ", ".join(one["secrets"])] for one in places
+    ]
+
+
 def test_the_lab_s_nim_shares_no_code_with_the_collection():
     for path in (ROOT / "lab/images/nim").rglob("*.py"):
         assert "ansible_collections" not in path.read_text()
