@@ -41,7 +41,7 @@ def digest(stream):
 # --- packing ---
 
 
-class _Sink:
+class Sink:
     """What a tar is written to: counts, hashes and hands on to target (a binary stream, or None)."""
 
     def __init__(self, target):
@@ -56,6 +56,10 @@ class _Sink:
     def tell(self):
         return self.size
 
+    def archive(self):
+        """What was written (Archive)."""
+        return Archive(self.hash.hexdigest(), self.size)
+
 
 def pack(cache, name, target=None, reserve=0):
     """Write the engine called name to target (an open file); its Archive. With no target nothing is written.
@@ -69,7 +73,7 @@ def pack(cache, name, target=None, reserve=0):
         if target:
             size = sum(file.st_size for file in found.values() if stat.S_ISREG(file.st_mode))
             _engines.need_space(os.fstatvfs(target.fileno()), target.name, size, reserve, name)
-        sink = _Sink(target)
+        sink = Sink(target)
         with tarfile.TarFile(fileobj=sink, mode="w", format=tarfile.PAX_FORMAT, copybufsize=_BLOCK) as archive:
             for path, file in found.items():
                 _add(archive, path, os.path.join(name, os.path.relpath(path, engine)), file)
@@ -80,7 +84,7 @@ def pack(cache, name, target=None, reserve=0):
                 "Run again when the server has finished building it.",
                 "engine_changing",
             )
-    return Archive(sink.hash.hexdigest(), sink.size)
+    return sink.archive()
 
 
 def _walk(engine, name):

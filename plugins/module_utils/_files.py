@@ -53,6 +53,13 @@ def write_json(path, document):
             os.remove(temporary)
 
 
+def reader():
+    """The uid and gid of who logged in: those that sudo says, else our own."""
+    if os.geteuid() == 0 and os.environ.get("SUDO_UID", "").isdigit():
+        return int(os.environ["SUDO_UID"]), int(os.environ.get("SUDO_GID", "-1"))
+    return os.geteuid(), os.getegid()
+
+
 def append_line(path, line):
     """Add line (str without a line break) to the file at path, mode 0640, and have it on the disk.
 

@@ -33,7 +33,7 @@ def releases(docker, found):
 
 
 def image_names(docker, ids):
-    """The names that each container's image has (dict of container to list of str), where the image is known.
+    """The id and names that each container's image has (dict of container to list of str), where the image is known.
 
     ids: dict of container to the id of its image.
     """
@@ -42,7 +42,7 @@ def image_names(docker, ids):
         return {}
     result = _host.run([docker, "image", "inspect", "--format", "{{json .}}", *wanted])
     names = {
-        one.get("Id"): (one.get("RepoDigests") or []) + (one.get("RepoTags") or [])
+        one.get("Id"): [*(one.get("RepoDigests") or []), *(one.get("RepoTags") or []), one.get("Id")]
         for one in _host_docker.json_lines(result.out)
     }
     return {container: names[identity] for container, identity in ids.items() if identity in names}

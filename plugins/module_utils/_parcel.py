@@ -48,6 +48,27 @@ def is_whole(directory, document):
     )
 
 
+def proven(spot, deep):
+    """The manifest (dict) of the snapshot at spot (Place), which is as it was published; raises Problem."""
+    document, altered = _snapshot.look(spot)
+    if document is None:
+        raise Problem(
+            "There is no such snapshot on this host.",
+            f"{spot.path} or its manifest is missing",
+            "Fetch it first (lfs_snapshot).",
+            "snapshot_missing",
+        )
+    altered = altered or (_snapshot.rotten(spot.path, document["files"]) if deep else [])
+    if altered:
+        raise Problem(
+            "The snapshot was altered.",
+            f"in {spot.path}: " + ", ".join(altered[:10]),
+            "Have it mended first (lfs_snapshot).",
+            "snapshot_altered",
+        )
+    return document
+
+
 def write(spot, document, directory):
     """Make a parcel of the snapshot at spot (Place) with that manifest; the sha256s (list) of files that are copies."""
     os.makedirs(os.path.join(directory, FILES), mode=0o750, exist_ok=True)

@@ -159,7 +159,7 @@ def _plan(model, observed, images, weights, weights_dir, rollout):
         problems=checkpoint.get("problems", []) + [problem.as_dict() for problem in problems],
         warnings=checkpoint.get("warnings", []) + [problem.as_dict() for problem in warnings],
         fetch=fetch,
-        engine=_engine(wanted, contract, observed),
+        engine=_engine(wanted, contract, observed, images[model["image"]]),
         listing=_listing(found, wanted, fetch),
         memory=memory,
         swap=swap,
@@ -217,17 +217,21 @@ def _fallback(wanted, before):
 
 def _fetch(model, wanted, observed, images, checkpoint, selection):
     snapshot = f"{model['weights']['repo']}@{wanted['labels'][LABEL + 'commit']}{selection}"
+    image = images[model["image"]]
     return {
-        "image_bytes": 0 if model["image"] in observed["images"] else images[model["image"]]["bytes"],
+        # As it comes, compressed from a registry and as it is in a bundle.
+        "image_bytes": 0 if model["image"] in observed["images"] else image.get("archive_bytes", image["bytes"]),
         "weights_bytes": 0 if observed["snapshots"].get(snapshot) else checkpoint.get("bytes"),
     }
 
 
-def _engine(wanted, contract, observed):
+def _engine(wanted, contract, observed, image):
     if wanted["engine"] is None:
         return {"do": "none", "why": f"{contract.images}: no engine is built and kept"}
     if wanted["engine"] in observed["engines"].get(wanted["labels"][LABEL + "model"], []):
         return {"do": "reuse", "why": f"{wanted['engine']} is in the cache: same weights, image, GPUs and settings"}
+    if wanted["engine"] in image.get("engines", ()):
+        return {"do": "reuse", "why": f"{wanted['engine']} comes in the bundle: same weights, image, GPUs and settings"}
     return {"do": "build", "why": f"no {wanted['engine']} in the cache; if the profile is built here, {_BUILD_TIME}"}
 
 

@@ -18,7 +18,7 @@ import re
 from ansible_collections.llmops.nim.plugins.module_utils import _host_docker, _ledger
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 
-# snapshots: of paths; engines: of (model, name); images: of references with a digest, as Docker prints them.
+# snapshots: of paths; engines: of (model, name); images: of ids, and of references with a digest as Docker prints them.
 Needs = collections.namedtuple("Needs", "snapshots engines images")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 
 from ansible_collections.llmops.nim.plugins.module_utils._contract import (
     CACHE_MOUNT,
@@ -36,6 +37,7 @@ from ansible_collections.llmops.nim.plugins.module_utils._models import (
 )
 
 ID_LENGTH = 8
+IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}\Z")
 
 
 def _digest(value):
@@ -92,6 +94,8 @@ def release(model, image, commit, gpus, weights_dir, slot="a", selection="", gpu
     }
     # Only where it is another than all releases had before there was a choice: those keep their names.
     by_cdi = {"gpu_mode": CDI} if gpu_mode == CDI else {}
+    # An image that came in a bundle is pinned by its id, which tells nobody what it is.
+    by_id = {"image_name": image["reference"]} if IMAGE_ID.match(image["pinned"]) else {}
     identity = _digest(dict(settings, **by_cdi))[:ID_LENGTH]
     port = slots(model)[slot]
     ids = device_ids(gpu_mode, model["gpus"], gpus)
@@ -124,7 +128,7 @@ def release(model, image, commit, gpus, weights_dir, slot="a", selection="", gpu
             LABEL + "port_wish": str(model["port"]),
             # Names only: a value may be a secret.
             LABEL + "env": ",".join(sorted(settings["env"])),
-            **{LABEL + key: mode for key, mode in by_cdi.items()},
+            **{LABEL + key: text for key, text in {**by_cdi, **by_id}.items()},
         },
     )
 

@@ -16,9 +16,9 @@ HEADINGS = ("HOST", "MODEL", "RELEASE", "HEALTH", "DRIFT", "AGE", "PORT", "WEIGH
 SHORT = 12
 
 
-def image(pinned, version):
+def image(reference, version):
     """An image by name and NIM version, without the registry: C(llama-3.2-1b-instruct:1.8.4)."""
-    name = (pinned or "-").partition("@")[0].rpartition("/")[2]
+    name = (reference or "-").partition("@")[0].rpartition("/")[2].partition(":")[0]
     return f"{name}:{version}" if version else name
 
 
@@ -39,7 +39,10 @@ def row(host, release, drift):
         str(release["port"] or "-"),
         weights(release),
         release["labels"].get(LABEL + "manifest", "-")[:SHORT],
-        image(release["image"], release["labels"].get(LABEL + "nim_version", "")),
+        image(
+            release["labels"].get(LABEL + "image_name") or release["image"],
+            release["labels"].get(LABEL + "nim_version", ""),
+        ),
         release["profile_name"] or "-",
     ]
 

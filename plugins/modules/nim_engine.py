@@ -125,7 +125,7 @@ import stat
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.llmops.nim.plugins.module_utils import _engine_archive, _engines
+from ansible_collections.llmops.nim.plugins.module_utils import _engine_archive, _engines, _files
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 
 ARGUMENT_SPEC = {
@@ -161,7 +161,7 @@ def _write(path, cache, name, reserve):
     try:
         with open(partial, "xb", opener=_private) as stream:
             written = _engine_archive.pack(cache, name, stream, reserve)
-            os.fchown(stream.fileno(), *_reader())
+            os.fchown(stream.fileno(), *_files.reader())
         os.rename(partial, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
@@ -174,16 +174,9 @@ def _private(path, flags):
     return os.open(path, flags, 0o600)
 
 
-def _reader():
-    """The uid and gid of who logged in: those that sudo says, else our own."""
-    if os.geteuid() == 0 and os.environ.get("SUDO_UID", "").isdigit():
-        return int(os.environ["SUDO_UID"]), int(os.environ.get("SUDO_GID", "-1"))
-    return os.geteuid(), os.getegid()
-
-
 def _belongs(path, check_mode):
     """Have the archive's mode and owner as they should be; whether they were not."""
-    found, (user, group) = os.stat(path), _reader()
+    found, (user, group) = os.stat(path), _files.reader()
     if stat.S_IMODE(found.st_mode) == 0o600 and found.st_uid == user:
         return False
     if not check_mode:

@@ -178,7 +178,11 @@ class Docker:
         if not references:
             return {}
         inspected = _host_docker.json_lines(self("image", "inspect", "--format", "{{json .}}", *sorted(references)).out)
-        named = {_host_docker.normal(name): one for one in inspected for name in one.get("RepoDigests") or []}
+        named = {
+            _host_docker.normal(name): one
+            for one in inspected
+            for name in filter(None, [one.get("Id"), *(one.get("RepoDigests") or [])])
+        }
         return {reference: named[reference] for reference in sorted(references) if reference in named}
 
     def remove(self, *options):
@@ -288,7 +292,8 @@ class Prune:
                 )
 
     def images(self, stay, needed, known):
-        references = {reference for reference in known.images if "@sha256:" in reference}
+        # By digest or id: what a tag means may have changed.
+        references = {reference for reference in known.images if "sha256:" in reference}
         for reference, image in self.docker.images(references).items():
             reason = _prune.image_reason(reference, image, stay, needed)
             if reason:

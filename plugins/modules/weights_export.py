@@ -143,7 +143,7 @@ def export(wanted, check_mode):
     _hub.check_commit(wanted["repo"], wanted["commit"])
     selection = _selection.Selection(wanted["include"], wanted["exclude"])
     spot = _snapshot.place(wanted["weights_dir"], wanted["repo"], wanted["commit"] + selection.suffix)
-    document, directory = proven(spot, wanted["deep"]), wanted["directory"]
+    document, directory = _parcel.proven(spot, wanted["deep"]), wanted["directory"]
     sizes = _parcel.contents(document)
     changed = not os.path.isdir(directory) or not _parcel.is_whole(directory, document)
     copied = []
@@ -161,27 +161,6 @@ def export(wanted, check_mode):
         "bytes_total": sum(sizes.values()),
         "copied": copied,
     }
-
-
-def proven(spot, deep):
-    """The manifest (dict) of the snapshot at spot (Place), which is as it was published; raises Problem."""
-    document, altered = _snapshot.look(spot)
-    if document is None:
-        raise Problem(
-            "There is no such snapshot on this host.",
-            f"{spot.path} or its manifest is missing",
-            "Fetch it first (lfs_snapshot).",
-            "snapshot_missing",
-        )
-    altered = altered or (_snapshot.rotten(spot.path, document["files"]) if deep else [])
-    if altered:
-        raise Problem(
-            "The snapshot was altered.",
-            f"in {spot.path}: " + ", ".join(altered[:10]),
-            "Have it mended first (lfs_snapshot).",
-            "snapshot_altered",
-        )
-    return document
 
 
 def main():
