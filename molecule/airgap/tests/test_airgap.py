@@ -1,4 +1,4 @@
-"""From a connected server to one that reaches nothing, by a directory; and what is said of a bundle that will not do."""
+"""From a connected server, by a directory, to one that reaches nothing; and what is said of a bundle that won't do."""
 
 from __future__ import annotations
 
