@@ -77,6 +77,11 @@ def test_several_run():
     assert kinds([release("v1"), release("v9", model="n")], {**ledger(), "n": ledger("v9")["m"]}) == []
 
 
+def test_an_image_by_its_id_is_itself():
+    identity = "sha256:" + "e" * 64
+    assert kinds([release(image=identity)], ledger(image=identity), {"nim-m-v1": [identity]}) == []
+
+
 def test_another_image():
     assert kinds([release()], ledger(), {"nim-m-v1": [OTHER]}) == [("v1", "image")]
     assert kinds([release(image=OTHER)], ledger(image=IMAGE), {"nim-m-v1": [OTHER]}) == [("v1", "image")]

@@ -162,6 +162,15 @@ def test_the_mode_is_part_of_a_release_by_cdi_and_leaves_the_ids_of_all_others_a
     assert "llmops.nim.gpu_mode" not in release()["labels"]
 
 
+def test_an_image_by_its_id_keeps_the_engine_of_its_digest_and_says_what_it_is():
+    identity = "sha256:" + "e" * 64
+    by_id = release(image=dict(IMAGE, pinned=identity, reference="nvcr.io/nim/meta/llama:1.8.4"))
+    assert by_id["image"] == by_id["labels"]["llmops.nim.image"] == identity
+    assert by_id["labels"]["llmops.nim.image_name"] == "nvcr.io/nim/meta/llama:1.8.4"
+    assert by_id["engine"] == release()["engine"]
+    assert "llmops.nim.image_name" not in release()["labels"]
+
+
 def test_staging_pins_the_profile_by_its_bare_id_and_labels_the_proof():
     wanted = release()
     planned = {"release": wanted, "model": MODEL, "api": None}
