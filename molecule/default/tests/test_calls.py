@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "shared"))
 from lab import ROOT
 
 # They take as long as their bytes do.
-TRANSFERS = {"llmops.nim.lfs_snapshot", "community.docker.docker_image_pull"}
+TRANSFERS = {"llmops.nim.lfs_snapshot", "llmops.nim.nim_image"}
 # Once a run, by the control node: what tags and revisions mean, and all answers judged.
 ONCE = {"llmops.nim.nim_image_info": 1, "llmops.nim.nim_weights_info": 1, "llmops.nim.nim_verify": 1}
 
