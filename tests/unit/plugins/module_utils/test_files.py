@@ -25,7 +25,7 @@ def test_json_is_replaced_whole(tmp_path):
         _files.write_json(path, {"a": 2})
         assert json.load(before) == {"a": 1}
     assert _files.read_json(path) == {"a": 2}
-    assert stat.S_IMODE(os.stat(path).st_mode) == 0o644
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o640
     assert os.listdir(tmp_path) == ["state.json"]
 
 

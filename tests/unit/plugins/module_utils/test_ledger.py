@@ -81,7 +81,7 @@ def test_an_activation_makes_the_one_before_previous(home):
     assert after["current"]["at"] == after["last"]["at"]
     assert _ledger.read(home, "m") == after
     assert _files.read_json(_ledger.state_path(home, "m")) == {key: after[key] for key in ("current", "previous")}
-    assert oct(os.stat(_ledger.ledger_path(home, "m")).st_mode & 0o777) == "0o644"
+    assert oct(os.stat(_ledger.ledger_path(home, "m")).st_mode & 0o777) == "0o640"
     assert _ledger.models(home) == ["m"]
 
 

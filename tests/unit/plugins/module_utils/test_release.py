@@ -173,7 +173,7 @@ def test_an_image_by_its_id_keeps_the_engine_of_its_digest_and_says_what_it_is()
 
 def test_staging_pins_the_profile_by_its_bare_id_and_labels_the_proof():
     wanted = release()
-    planned = {"release": wanted, "model": MODEL, "api": None}
+    planned = {"release": wanted, "model": MODEL, "api": None, "keyless": []}
     before = copy.deepcopy(planned)
     snapshot = {"manifest_sha256": "f" * 64, "checkpoint": {"has_chat_template": True}}
     done = _release.staged(planned, snapshot, {"id": "9" * 64, "description": "vllm-bf16-tp1-pp1"})
@@ -190,9 +190,18 @@ def test_an_image_without_engines_of_its_own_has_no_engine_to_keep():
 
 
 def test_a_low_memory_profile_brings_the_length_with_which_it_fits():
-    planned = {"release": release(), "model": MODEL, "api": None}
+    planned = {"release": release(), "model": MODEL, "api": None, "keyless": []}
     snapshot = {"manifest_sha256": "f" * 64, "checkpoint": {"has_chat_template": False}}
     profile = {"id": "9" * 64, "description": "vllm-bf16-tp1-pp1", "max_model_len": 81152}
     assert _release.staged(planned, snapshot, profile)["release"]["env"]["NIM_MAX_MODEL_LEN"] == "81152"
     planned["release"] = release({"env": {"NIM_MAX_MODEL_LEN": 4096}})
     assert _release.staged(planned, snapshot, profile)["release"]["env"]["NIM_MAX_MODEL_LEN"] == "4096"
+
+
+@pytest.mark.parametrize(("keyless", "key"), [([], True), (["8" * 64], True), (["9" * 64], False), (None, False)])
+def test_a_release_that_needs_no_key_is_handed_none(keyless, key):
+    planned = {"release": release(), "model": MODEL, "api": None, "keyless": keyless}
+    snapshot = {"manifest_sha256": "f" * 64, "checkpoint": {"has_chat_template": False}}
+    done = _release.staged(planned, snapshot, {"id": "9" * 64, "description": "vllm-bf16-tp1-pp1"})
+    assert bool(done["release"]["env_file"]) == key
+    assert done["release"]["id"] == planned["release"]["id"]

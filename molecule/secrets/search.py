@@ -32,15 +32,22 @@ def told(path, names):
     return {"path": path, "owner": owner, "mode": f"{stat.S_IMODE(status.st_mode):04o}", "secrets": sorted(names)}
 
 
+def device_of(path):
+    try:
+        return os.lstat(path).st_dev
+    except FileNotFoundError:
+        return None
+
+
 def files():
     for top in TOPS:
-        device = os.stat(top).st_dev if os.path.isdir(top) else None
+        device = device_of(top)
         for folder, folders, names in os.walk(top):
             # What is mounted below is a top of its own, or another's: the file systems of running containers.
             folders[:] = [
                 one
                 for one in folders
-                if os.path.join(folder, one) not in NEVER and os.lstat(os.path.join(folder, one)).st_dev == device
+                if os.path.join(folder, one) not in NEVER and device_of(os.path.join(folder, one)) == device
             ]
             yield from (os.path.join(folder, name) for name in names)
 
