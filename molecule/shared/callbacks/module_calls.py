@@ -13,7 +13,17 @@ from pathlib import Path
 
 from ansible.plugins.callback import CallbackBase
 
-AT_HOME = {"add_host", "assert", "debug", "fail", "include_role", "include_tasks", "meta", "set_fact"}
+AT_HOME = {
+    "add_host",
+    "assert",
+    "debug",
+    "fail",
+    "include_role",
+    "include_tasks",
+    "meta",
+    "set_fact",
+    "validate_argument_spec",
+}
 
 
 class CallbackModule(CallbackBase):
