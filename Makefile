@@ -1,5 +1,5 @@
 # make demo    the main job on the lab: from weights on a hub to verified endpoints on two GPU servers
-# make test    everything CI runs: lint, unit tests, ansible-test sanity, molecule
+# make test    everything CI runs: lint, unit tests, ansible-test sanity, Galaxy's import, molecule
 # make check   the fast part of it: lint and unit tests
 # make test-gpu  the collection on a real NVIDIA GPU, on a machine set aside for it (docs/gpu.md)
 # make bench   the times of the main job on this machine, beside a peer's
@@ -48,6 +48,7 @@ lint: .venv/dev.stamp
 	ruff check .
 	ruff format --check .
 	yamllint --strict .
+	antsibull-changelog lint
 	vermin --quiet --target=3.8- --no-tips plugins
 	ansible-lint --offline
 
@@ -74,6 +75,7 @@ molecule: .venv/dev.stamp
 
 sanity: .venv/dev.stamp
 	tests/sanity
+	tests/galaxy
 
 test: check sanity molecule clean_lab
 
