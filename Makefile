@@ -64,8 +64,8 @@ else
 endif
 
 # One lab for all scenarios; each makes its servers bare first. The reset makes molecule forget runs of before.
-# Others by name, since they take long: make molecule SCENARIOS="rollout fleet"
-SCENARIOS ?= default generations faults weights secrets airgap
+# Others by name: make molecule SCENARIOS=fleet
+SCENARIOS ?= default generations faults weights secrets airgap rollout
 molecule: .venv/dev.stamp
 	./lab/prepare engine
 	for scenario in $(SCENARIOS); do \
