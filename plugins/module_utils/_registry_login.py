@@ -15,7 +15,6 @@ import json
 import os
 import shutil
 import signal
-import sys
 import tempfile
 
 # In memory on every Linux: a host that loses power keeps no key.
@@ -57,11 +56,15 @@ def sweep(place, proc="/proc"):
             shutil.rmtree(path, ignore_errors=True)
 
 
+def _end(number, _frame):
+    raise SystemExit(128 + number)
+
+
 @contextlib.contextmanager
 def _ended_by_signals():
     """Have a lost connection and a kill end the process in good order, so that it tidies up."""
     signals = (signal.SIGHUP, signal.SIGTERM)
-    before = [signal.signal(one, lambda number, _frame: sys.exit(128 + number)) for one in signals]
+    before = [signal.signal(one, _end) for one in signals]
     try:
         yield
     finally:
