@@ -9,9 +9,10 @@ Private to the collection: breaking changes at any time.
 from __future__ import annotations
 
 from ansible_collections.llmops.nim.plugins.module_utils import _table
+from ansible_collections.llmops.nim.plugins.module_utils._clock import age
 
-HEADINGS = ("AT", "HOST", "MODEL", "EVENT", "RELEASE", "FROM", "COMMIT", "PROFILE", "STRATEGY", "BY", "SECONDS")
-# As many characters of a commit or a profile's id as tell it from others.
+HEADINGS = ("AT", "HOST", "MODEL", "EVENT", "RELEASE", "COMMIT", "STRATEGY", "BY", "TOOK")
+# As many characters of a commit as tell it from others.
 SHORT = 8
 
 
@@ -46,17 +47,16 @@ def row(record):
         record["model"],
         record["event"],
         release.get("id") or "-",
-        record.get("from") or "-",
         (release.get("commit") or "-")[:SHORT],
-        (release.get("profile") or "-")[:SHORT],
         record.get("strategy") or "-",
         record.get("who") or "-",
-        "-" if took is None else f"{took:.1f}",
+        "-" if took is None else age(round(took)),
     ]
 
 
 def _moment(at):
-    return str(at)[:16].replace("T", " ")
+    # Without the year, for which a terminal has no room.
+    return str(at)[5:16].replace("T", " ")
 
 
 def table(hosts, last):
@@ -69,5 +69,6 @@ def table(hosts, last):
         for one in found
         if one.get("reason")
     ]
-    shown = _table.table(HEADINGS, [row(one) for one in found])
-    return "\n".join([shown, "", *reasons]) if reasons else shown
+    shown = _table.table(HEADINGS, [row(one) for one in found], _table.WIDTH)
+    told = [line for reason in reasons for line in _table.wrapped(reason, _table.WIDTH)]
+    return "\n".join([shown, "", *told]) if told else shown

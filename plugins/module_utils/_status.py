@@ -1,7 +1,7 @@
 # Copyright: the llmops.nim authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-"""Who serves what, as a table for people.
+"""Who serves what, as tables for people.
 
 Private to the collection: breaking changes at any time.
 """
@@ -12,7 +12,8 @@ from ansible_collections.llmops.nim.plugins.module_utils import _lock, _table
 from ansible_collections.llmops.nim.plugins.module_utils._clock import age
 from ansible_collections.llmops.nim.plugins.module_utils._models import LABEL
 
-HEADINGS = ("HOST", "MODEL", "RELEASE", "HEALTH", "DRIFT", "AGE", "PORT", "WEIGHTS", "MANIFEST", "IMAGE", "PROFILE")
+HEADINGS = ("HOST", "MODEL", "RELEASE", "HEALTH", "DRIFT", "AGE", "PORT", "PROFILE")
+BYTES = ("HOST", "MODEL", "WEIGHTS", "MANIFEST", "IMAGE")
 SHORT = 12
 
 
@@ -37,14 +38,20 @@ def row(host, release, drift):
         _kinds(drift),
         age(release["age_seconds"]),
         str(release["port"] or "-"),
-        weights(release),
-        release["labels"].get(LABEL + "manifest", "-")[:SHORT],
-        image(
-            release["labels"].get(LABEL + "image_name") or release["image"],
-            release["labels"].get(LABEL + "nim_version", ""),
-        ),
         release["profile_name"] or "-",
     ]
+
+
+def manifest(release):
+    """The digest of all files (str) that a release (dict of nim_release_info) serves, shortened."""
+    return release["labels"].get(LABEL + "manifest", "-")[:SHORT]
+
+
+def image_of(release):
+    """The image (str) of a release (dict of nim_release_info), as image() has it."""
+    labels = release["labels"]
+    # What has come in a bundle is known by its id.
+    return image(labels.get(LABEL + "image_name") or release["image"], labels.get(LABEL + "nim_version", ""))
 
 
 def _kinds(drift):
@@ -63,15 +70,24 @@ def _rows(host, found):
 
 
 def table(hosts):
-    """The table (str) of hosts: list of (host, result of nim_release_info); a host without any release says so.
+    """The tables (str) of hosts: list of (host, result of nim_release_info); a host without any release says so.
 
-    Below it stands what the drift is, and which host is locked.
+    Who serves and how; of which bytes; and below them what the drift is, and which host is locked.
     """
-    shown = _table.table(HEADINGS, [cells for host, found in hosts for cells in _rows(host, found)])
+    parts = [_table.table(HEADINGS, [cells for host, found in hosts for cells in _rows(host, found)], _table.WIDTH)]
+    served = [
+        [host, one["model"], weights(one), manifest(one), image_of(one)]
+        for host, found in hosts
+        for one in found["releases"]
+    ]
+    if served:
+        parts.append(_table.table(BYTES, served, _table.WIDTH))
     notes = [
         f"{host} {one['model']} {one['release'] or one['container']}: {one['what']}"
         for host, found in hosts
         for one in found["drift"]
     ]
     notes += [f"{host}: {_lock.describe(found['lock'])}" for host, found in hosts if found["lock"]]
-    return "\n".join([shown, "", *notes]) if notes else shown
+    if notes:
+        parts.append("\n".join(line for note in notes for line in _table.wrapped(note, _table.WIDTH)))
+    return "\n\n".join(parts)

@@ -211,7 +211,7 @@ def test_what_serves_is_told_and_proven():
     path, _shard = served()
     status = playbook("status", limit=HOST)
     manifest = json.loads(run(HOST, f"cat {path}.manifest.json"))
-    [row] = [line for line in status.stdout.splitlines() if "capitals" in line and HOST in line and "ready" in line]
+    [row] = [line for line in status.stdout.splitlines() if HOST in line and f" {CAPITALS}@" in line]
     assert f"{CAPITALS}@{manifest['commit'][:12]}" in row
     assert manifest["digest"][:12] in row
     ledger = [json.loads(line) for line in run(HOST, "cat /var/lib/nim/capitals/ledger.jsonl").splitlines()]

@@ -28,26 +28,19 @@ def drift(container="nim-capitals-1a2b3c4d", release="1a2b3c4d", kind="image", w
     return {"model": "capitals", "container": container, "release": release, "kind": kind, "what": what}
 
 
+def parts(hosts):
+    """The lines of each table, and of what stands below."""
+    return [part.splitlines() for part in _status.table(hosts).split("\n\n")]
+
+
 def test_a_release_is_a_row_and_columns_stand_in_line():
-    heading, ready, none = _status.table([("gpu1", GOOD), ("gpu-2", NONE)]).splitlines()
-    assert ready.split() == (
-        [
-            "gpu1",
-            "capitals",
-            "1a2b3c4d",
-            "ready",
-            "-",
-            "1d",
-            "2h",
-            "8000",
-            "acme/capitals@0123456789ab",
-            "fedcba987654",
-            "llama-3.2-1b-instruct:1.8.4",
-            "vllm-bf16-tp1-pp1",
-        ]
-    )
+    (heading, ready, none), (_heading, served) = parts([("gpu1", GOOD), ("gpu-2", NONE)])
+    assert ready.split() == ["gpu1", "capitals", "1a2b3c4d", "ready", "-", "1d", "2h", "8000", "vllm-bf16-tp1-pp1"]
     assert heading.index("HEALTH") == ready.index("ready")
     assert none.split() == ["gpu-2", "no", "release"]
+    assert served.split() == (
+        ["gpu1", "capitals", "acme/capitals@0123456789ab", "fedcba987654", "llama-3.2-1b-instruct:1.8.4"]
+    )
 
 
 def test_an_image_by_its_id_goes_by_its_name():
@@ -57,28 +50,28 @@ def test_an_image_by_its_id_goes_by_its_name():
 
 
 def test_what_is_unknown_is_a_dash():
-    bare = dict(
+    blank = dict.fromkeys(("release", "port", "commit", "weights", "image", "profile_name", "age_seconds"))
+    found = dict(GOOD, releases=[dict(RELEASE, labels={}, health="exited", **blank)])
+    (_heading, row), (_other, served) = parts([("gpu1", found)])
+    assert row.split() == ["gpu1", "capitals", "-", "exited", "-", "-", "-", "-"]
+    assert served.split() == ["gpu1", "capitals", "-", "-", "-"]
+
+
+def test_it_fits_a_terminal_whatever_the_names():
+    long = dict(
         RELEASE,
-        release=None,
-        port=None,
-        commit=None,
-        weights=None,
-        image=None,
-        profile_name=None,
-        labels={},
-        age_seconds=None,
+        profile_name="tensorrt_llm-h100_hbm3_80gb-fp8-tp1-pp1-throughput-lora",
+        weights="an-organisation-with-a-long-name/Llama-3.3-Nemotron-Super-49B-v1.5-首都",
     )
-    found = dict(GOOD, releases=[dict(bare, health="exited")])
-    assert _status.table([("gpu1", found)]).splitlines()[1].split() == (
-        ["gpu1", "capitals", "-", "exited", "-", "-", "-", "-", "-", "-", "-"]
-    )
+    found = dict(GOOD, releases=[long], drift=[drift(what="its weights were altered: " + "a/file/of/it " * 20)])
+    shown = _status.table([("gpu-server-17.datacenter.example.com", found)])
+    assert max(map(len, shown.splitlines())) <= 92
 
 
 def test_drift_is_named_in_its_row_and_told_below():
     found = dict(GOOD, drift=[drift(), drift(kind="weights", what="its weights were altered")])
-    _heading, row, blank, *told = _status.table([("gpu1", found)]).splitlines()
+    (_heading, row), _served, told = parts([("gpu1", found)])
     assert "  image, weights  " in row
-    assert blank == ""
     assert told == [
         "gpu1 capitals 1a2b3c4d: its image is another",
         "gpu1 capitals 1a2b3c4d: its weights were altered",
