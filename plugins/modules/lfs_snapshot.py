@@ -189,7 +189,6 @@ problem:
   returned: failure
 """
 
-import errno
 import os
 import shutil
 import tempfile
@@ -201,6 +200,7 @@ from ansible_collections.llmops.nim.plugins.module_utils import (
     _checkpoint_local,
     _clone,
     _detached,
+    _disk,
     _files,
     _hub,
     _lfs,
@@ -267,10 +267,7 @@ class Run:
         except Problem as problem:
             return None, [problem.as_dict()], ""
         except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            problem = Problem("The disk is full.", str(error), "Free space, then run again.", "disk_full")
-            return None, [problem.as_dict()], ""
+            return None, [_disk.problem(error).as_dict()], ""
 
     def work(self):
         """The module's result (dict), in a process that outlives the connection."""

@@ -183,12 +183,12 @@ problem:
   returned: failure
 """
 
-import errno
 import os
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.llmops.nim.plugins.module_utils import (
+    _disk,
     _hub,
     _lfs,
     _parcel,
@@ -302,9 +302,7 @@ def main():
     except Problem as problem:
         problems = [problem]
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        problems = [Problem("The disk is full.", str(error), "Free space, then run again.", "disk_full")]
+        problems = [_disk.problem(error)]
     else:
         module.exit_json(**result)
     told = [problem.as_dict() for problem in problems]
