@@ -155,14 +155,25 @@ class Registry:
         except urllib.error.HTTPError:
             raise
         except (urllib.error.URLError, socket.timeout, OSError) as error:
-            reason = getattr(error, "reason", error)
-            raise Problem(
-                f"The registry {self.host} cannot be reached from this server",
+            raise self._unreached(getattr(error, "reason", error)) from None
+
+    def _unreached(self, reason):
+        """The Problem of a connection that did not come about, for a reason (an exception, or str)."""
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            return Problem(
+                f"The certificate of the registry {self.host} is not trusted by this server",
                 str(reason),
-                "check that the registry is up, and this server's DNS, firewall and proxy; "
-                "whether the image exists could not be asked, and nothing was changed",
-                "registry_unreachable",
-            ) from None
+                "put the certificate authority of the registry, or of an intercepting proxy, into this server's trust "
+                "store, and check the clock; nothing was changed",
+                "registry_tls",
+            )
+        return Problem(
+            f"The registry {self.host} cannot be reached from this server",
+            str(reason),
+            "check that the registry is up, and this server's DNS, firewall and proxy; "
+            "whether the image exists could not be asked, and nothing was changed",
+            "registry_unreachable",
+        )
 
     def _authorize(self, reference, challenge):
         """The Authorization header that answers the challenge (WWW-Authenticate) of the registry."""

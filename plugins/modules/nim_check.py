@@ -165,7 +165,7 @@ ARGUMENTS = {
 }
 
 # A registry or hub that is down now may be up again at the next restart, and the weights are there.
-PASSING = (*_hub.PASSING, "hub_tls", "registry_unreachable")
+PASSING = (*_hub.PASSING, "hub_tls", "registry_unreachable", "registry_tls")
 
 
 class Check:

@@ -113,3 +113,13 @@ def test_the_key_goes_to_the_login_only(registry):
     if registry.scheme == "bearer":
         assert holders == ["/token"]
     assert all(registry_server.KEY not in path for path, _login in registry.seen)
+
+
+def test_a_certificate_that_is_not_trusted_is_told_from_a_registry_that_is_down(registry, tmp_path, monkeypatch):
+    nothing = tmp_path / "nothing.crt"
+    nothing.touch()
+    monkeypatch.setenv("SSL_CERT_FILE", str(nothing))
+    with pytest.raises(Problem, match="certificate of the registry .* is not trusted") as caught:
+        ask(registry, "nim/meta/llama:1.8.4")
+    assert caught.value.code == "registry_tls"
+    assert "CERTIFICATE_VERIFY_FAILED" in caught.value.evidence
