@@ -72,6 +72,9 @@ def before_ready(settings: Settings) -> None:
         say("[TRT] [I] Building the engine (rehearsed end: out of memory)")
         say("Killed")
         end(137)
+    if settings.crash.startswith("/") and Path(settings.crash).exists():
+        say(Path(settings.crash).read_text())
+        end(1)
 
 
 def end(status: int) -> None:

@@ -256,3 +256,15 @@ def test_memory_of_the_70b_model():
     }  # fmt: skip
     assert checkpoint.bytes_in_memory(config) == 141_107_412_992
     assert checkpoint.kv_bytes_per_token(config) == 327_680
+
+
+def test_last_words_are_said_where_there_are_some(tmp_path, capsys, monkeypatch):
+    ended = []
+    monkeypatch.setattr(start, "end", ended.append)
+    words = tmp_path / "words.log"
+    start.before_ready(read(tmp_path, LAB_CRASH=str(words)))
+    assert ended == []
+    words.write_text("RuntimeError: UVA is not available\n")
+    start.before_ready(read(tmp_path, LAB_CRASH=str(words)))
+    assert ended == [1]
+    assert "UVA is not available" in capsys.readouterr().out
