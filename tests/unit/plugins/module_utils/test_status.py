@@ -45,8 +45,7 @@ def test_a_release_is_a_row_and_columns_stand_in_line():
 
 def test_an_image_by_its_id_goes_by_its_name():
     labels = dict(RELEASE["labels"], **{"llmops.nim.image_name": "nvcr.io:443/nim/meta/llama-3.2-1b-instruct:latest"})
-    row = _status.row("gpu1", dict(RELEASE, image="sha256:" + "e" * 64, labels=labels), [])
-    assert "llama-3.2-1b-instruct:1.8.4" in row
+    assert _status.image_of(dict(RELEASE, image="sha256:" + "e" * 64, labels=labels)) == "llama-3.2-1b-instruct:1.8.4"
 
 
 def test_what_is_unknown_is_a_dash():
