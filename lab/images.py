@@ -28,11 +28,12 @@ LABEL = "nim-lab.inputs"
 NOT_SOURCES = {"__pycache__", "tests", "wheels"}
 LOCK = []  # the descriptor of the lock file, while it is held
 
-# What each image stands on; a root file system stands on the distribution's packages.
+# What each image stands on, which comes before it; a root file system stands on the distribution's packages.
 STANDS_ON = {
     "servers": None,
     "python": None,
     "gpu_host": "servers",
+    "cdi_host": "gpu_host",
     "registry": "servers",
     "hub": "servers",
     "nim": "python",
@@ -62,7 +63,9 @@ def digest(*things):
 def tags():
     """{name: nim-lab/<name>:<digest of all that it is made of>}"""
     base = digest(SOURCES / "base", suite(), platform.machine())
-    names = {name: digest(base, SOURCES / name) if below else base for name, below in STANDS_ON.items()}
+    names = {}
+    for name, below in STANDS_ON.items():
+        names[name] = digest(names[below], SOURCES / name) if below else base
     return {name: f"nim-lab/{name}:{made_of}" for name, made_of in names.items()}
 
 

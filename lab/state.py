@@ -29,7 +29,7 @@ def labels():
     """{server: what it is made of}: a container with another label is to be replaced."""
     tags = images.tags()
     made_of = {server["name"]: tags[server["name"]] for server in SERVERS["lab_services"]}
-    made_of.update({server["name"]: tags["gpu_host"] for server in SERVERS["lab_gpu_servers"]})
+    made_of.update({server["name"]: tags[server["image"]] for server in SERVERS["lab_gpu_servers"]})
     authority = (images.STATE / "keys" / "ca.crt").read_text()
     common = images.digest(images.LAB / "servers.yml", authority)
     weights = {"hub": images.digest(*sorted(path for path in (images.LAB / "weights").iterdir() if path.is_dir()))}

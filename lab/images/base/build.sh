@@ -37,6 +37,18 @@ else
   available() { [ "$1" = usr-is-merged ]; }
 fi
 
+# Docker came to know CDI with version 25; Debian 12 has 20.10, on which that of Debian 13 runs as well. It is installed
+# where CDI is wanted (images/cdi_host).
+newer_docker() {
+  mkdir -p "$temporary/newer/lists/partial" "$temporary/newer/cache/archives/partial" "$temporary/newer/docker"
+  sed -n 's/ bookworm main$/ trixie main/p' "$sources" >"$temporary/newer/sources.list"
+  set -- -qq -o "Dir::Etc::SourceList=$temporary/newer/sources.list" -o Dir::Etc::SourceParts=/dev/null \
+    -o "Dir::State::Lists=$temporary/newer/lists" -o "Dir::Cache=$temporary/newer/cache" -o APT::Sandbox::User=root \
+    -o Acquire::Languages=none
+  apt-get "$@" update
+  (cd "$temporary/newer/docker" && apt-get "$@" download docker.io docker-cli)
+}
+
 case $kind in
   servers)
     variant=minbase
@@ -55,6 +67,10 @@ if [ -d "$merged" ] && available usr-is-merged; then
   # Merged from the start, it needs no Perl to be merged later.
   include=$include,usr-is-merged
   set -- "$@" --hook-dir="$merged"
+fi
+if [ "$kind" = servers ] && [ "$suite" = bookworm ]; then
+  newer_docker
+  set -- "$@" --customize-hook="mkdir -p \"\$1/opt/nim-lab\"; cp -r '$temporary/newer/docker' \"\$1/opt/nim-lab\""
 fi
 if [ "$kind" = servers ]; then
   set -- "$@" --customize-hook='

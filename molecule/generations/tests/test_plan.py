@@ -14,14 +14,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "shared"))
 
 from lab import INVENTORY, fingerprint, model, playbook, run
 
-OURS = (INVENTORY, "molecule/generations/inventory")
+OURS = (INVENTORY, "molecule/generations/hosts.yml")
+ADDRESSES = {"gpu1": "10.83.0.11", "gpu2": "10.83.0.12", "gpu3": "10.83.0.13"}
 
 
 @pytest.fixture(autouse=True)
 def nothing_changes():
-    before = [fingerprint(host) for host in ("gpu1", "gpu2")]
+    before = [fingerprint(host) for host in ADDRESSES]
     yield
-    assert [fingerprint(host) for host in ("gpu1", "gpu2")] == before
+    assert [fingerprint(host) for host in ADDRESSES] == before
 
 
 def flat(text):
@@ -33,8 +34,9 @@ def test_servers_in_sync_take_one_module_call_each(tmp_path):
     assert done.returncode == 0, done.stdout
     called = Counter(re.findall(r"Using module file \S+/(gpu_host_info|nim_\w+)\.py", done.stdout))
     # What tags and revisions mean is asked once a run, by the control node.
-    assert called == {"gpu_host_info": 2, "nim_image_info": 1, "nim_weights_info": 1}
-    assert Counter(re.findall(r"<(10\.83\.0\.1\d)> SSH: EXEC", done.stdout)) == {"10.83.0.11": 1, "10.83.0.12": 1}
+    assert called == {"gpu_host_info": 3, "nim_image_info": 1, "nim_weights_info": 1}
+    calls = Counter(re.findall(r"<(10\.83\.0\.1\d)> SSH: EXEC", done.stdout))
+    assert calls == dict.fromkeys(ADDRESSES.values(), 1)
     plan = json.loads((tmp_path / "plan.json").read_text())
     assert {item["action"] for items in plan.values() for item in items} == {"none"}
     assert [item["model"] for item in plan["gpu1"]] == ["nim-1.3", "unlabelled", "nim-1.15", "multi-llm", "model-free"]

@@ -3,18 +3,21 @@
 
 """The lab's GPUs: what /etc/nim-lab/gpus.json says is there, and which containers hold memory on it.
 
-The hook notes every container that was given a GPU under CLIENTS; it counts for as long as its process lives.
+A hook notes every container that was given a GPU under CLIENTS; it counts for as long as its process lives.
 That needs no question to the Docker Engine, which must not be asked while it waits for the hook.
 """
 
 import contextlib
 import json
+import os
 import re
 from pathlib import Path
 
 STATE = "/etc/nim-lab/gpus.json"
 CLIENTS = "/run/nim-lab/clients"
 SHARE = 0.9
+# NIM's utilities look at the GPUs without putting anything on them.
+UTILITIES = ("list-model-profiles", "download-to-cache", "create-model-store")
 
 
 def load():
@@ -91,3 +94,39 @@ def note_client(container, pid, uuids, fraction):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"pid": pid, "started": started(pid), "uuids": uuids, "fraction": fraction}))
     path.rename(path.with_suffix(".json"))
+
+
+def config_of(state):
+    """The OCI configuration (dict) of a container, from the state (dict) that a hook is given."""
+    return json.loads(Path(state["bundle"], "config.json").read_text())
+
+
+def variables(config):
+    return dict(item.partition("=")[::2] for item in config["process"]["env"])
+
+
+def hand_over(state, config, gpus):
+    """Tell a container that is about to start of its GPUs, and remember what it will hold.
+
+    It finds them, numbered anew from 0, in /run/nvidia-lab/gpus.json.
+    """
+    seen = [
+        {
+            "index": number,
+            "uuid": gpu["uuid"],
+            "name": gpu["name"],
+            "pci_id": "{}:{}".format(gpu["pci_device_id"][:4], gpu["pci_device_id"][4:]).lower(),
+            "memory_total_mib": gpu["memory_total_mib"],
+            "memory_used_mib": gpu["memory_used_mib"],
+            "utilization": 0,
+            "compute_capability": gpu["compute_capability"],
+        }
+        for number, gpu in enumerate(gpus)
+    ]
+    # Through the container's own mounts, where its /run may be a tmpfs.
+    rootfs = os.path.join(state["bundle"], config["root"]["path"])
+    folder = Path(f"/proc/{state['pid']}/root{rootfs}/run/nvidia-lab")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "gpus.json").write_text(json.dumps(seen))
+    if not set(UTILITIES) & set(config["process"]["args"]):
+        note_client(state["id"], state["pid"], [gpu["uuid"] for gpu in gpus], promised(variables(config)))
