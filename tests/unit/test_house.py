@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from pathlib import Path
 
@@ -58,9 +59,11 @@ def test_every_filter_is_described():
     described = {path.stem for path in (ROOT / "plugins/filter").glob("*.yml")}
     names = set()
     for path in (ROOT / "plugins/filter").glob("*.py"):
-        scope = {}
-        exec(compile(path.read_text(), str(path), "exec"), scope)
-        names |= set(scope["FilterModule"]().filters())
+        # Read and not imported: what filters stand on makes Ansible take this process for a control node, in which
+        # modules return no warnings.
+        for function in ast.walk(ast.parse(path.read_text())):
+            if isinstance(function, ast.FunctionDef) and function.name == "filters":
+                names |= {key.value for key in function.body[-1].value.keys}
     assert described == names
 
 

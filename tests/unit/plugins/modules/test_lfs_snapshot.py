@@ -441,12 +441,10 @@ def test_a_cut_connection_is_resumed(hub, run):
     assert (oid, "bytes=150000-199999") in hub.downloads()
 
 
-def test_a_busy_hub_is_asked_again(hub, run, monkeypatch):
+def test_a_busy_hub_is_asked_again(hub, run, pauses):
     model(hub)
     oid = min(hub.objects)
     hub.status[oid] = [503] * 2  # git-lfs itself asks twice
-    pauses = []
-    monkeypatch.setattr(lfs_snapshot._patience, "time", SimpleNamespace(sleep=pauses.append))
     assert run(retries=1)["changed"] is True
 
 
