@@ -205,6 +205,13 @@ def engine_reason(model, name, age, needed, known, grace):
     return None
 
 
+def leftover_reason(leftover, grace):
+    """Why what an unfinished run has left (a Leftover) must stay (str), or None; grace: as for snapshot_reason()."""
+    if leftover.held:
+        return "a run works on it"
+    return "just left: a run may go on with it" if leftover.age < grace else None
+
+
 def image_reason(reference, image, kept, needed):
     """Why the image known by reference (one of Needs.images) must stay (str), or None.
 

@@ -25,6 +25,8 @@ from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 
 # document: the manifest (dict) or None. age: seconds since it was published.
 Snapshot = collections.namedtuple("Snapshot", "name path document age")
+# What a run that was cut off has left of what it was bringing here. held: whether a process works on it.
+Leftover = collections.namedtuple("Leftover", "name path age held")
 Engine = collections.namedtuple("Engine", "model name path age")
 
 _COMMIT = re.compile(r"([0-9a-f]{40}(?:-[0-9a-f]{8})?)(\.manifest\.json)?")
@@ -157,6 +159,26 @@ def remove_engine(engine):
             shutil.rmtree(going)
         os.rename(engine.path, going)
     shutil.rmtree(going)
+
+
+def leftovers(weights_dir):
+    """What runs have left (list of Leftover) that were carrying weights from host to host, or a bundle to this one."""
+    found = _directories(os.path.join(weights_dir, "fleet"))
+    found += [path for path in _directories(weights_dir) if os.path.basename(path) == "bundle"]
+
+    def held(path):
+        lock = os.path.join(path, "lock")
+        return os.path.exists(lock) and _is_held(lock)
+
+    return [Leftover(os.path.relpath(path, weights_dir), path, _age(path), held(path)) for path in found]
+
+
+def remove_leftover(leftover):
+    """Remove a Leftover, and the directory of all that were carried with the last of them."""
+    shutil.rmtree(leftover.path)
+    if leftover.name.startswith("fleet"):
+        with contextlib.suppress(OSError):
+            os.rmdir(os.path.dirname(leftover.path))
 
 
 @contextlib.contextmanager

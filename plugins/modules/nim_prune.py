@@ -18,6 +18,8 @@ description:
   - A snapshot that a container which is none of this collection's has mounted is kept, and so is an image that such a
     container uses or that has another name.
   - Large files go with the last snapshot that names them. The clones of repositories, with the small files, stay.
+  - What runs have left that were cut off while they carried weights from host to host, or a bundle to this one, goes as
+    well.
   - It holds the lock of the host meanwhile. Staging does not take that lock; so what nobody has used yet is kept for
     O(grace_seconds), and while weights are being fetched no snapshot goes.
   - Nothing is forced. What cannot be removed is among RV(kept), with Docker's or the system's own words.
@@ -57,7 +59,9 @@ options:
     elements: str
     default: []
   grace_seconds:
-    description: For how many seconds a snapshot or an engine that no release has used yet is kept.
+    description:
+      - For how many seconds a snapshot or an engine that no release has used yet is kept, and what a run that was cut
+        off has left.
     type: int
     default: 86400
   run:
@@ -93,8 +97,8 @@ EXAMPLES = r"""
 RETURN = r"""
 removed:
   description: >-
-    What went, or would go in check mode. Each has C(kind) (V(container), V(engine), V(snapshot) or V(image)),
-    C(model) (null where it is nobody's), C(name) and C(bytes).
+    What went, or would go in check mode. Each has C(kind) (V(container), V(engine), V(snapshot), V(leftover) or
+    V(image)), C(model) (null where it is nobody's), C(name) and C(bytes).
   returned: success
   type: list
   elements: dict
@@ -212,6 +216,7 @@ class Prune:
         needed = _prune.needs(stay, ledgers, weights_dir)
         self.engines(needed, known)
         self.snapshots(needed, known)
+        self.leftovers()
         self.images(stay, needed, known)
         total = sum(one["bytes"] for one in self.removed)
         return {"changed": bool(self.removed), "removed": self.removed, "kept": self.kept, "bytes_freed": total}
@@ -290,6 +295,15 @@ class Prune:
                     size,
                     lambda one=one, oids=oids: _prune_disk.remove_snapshot(weights_dir, one, oids),
                 )
+
+    def leftovers(self):
+        for one in _prune_disk.leftovers(self.wanted["weights_dir"]):
+            reason = _prune.leftover_reason(one, self.wanted["grace_seconds"])
+            if reason:
+                self.keep("leftover", None, one.name, reason)
+                continue
+            size = self.freed.bytes([one.path])
+            self.remove("leftover", None, one.name, size, lambda one=one: _prune_disk.remove_leftover(one))
 
     def images(self, stay, needed, known):
         # By digest or id: what a tag means may have changed.

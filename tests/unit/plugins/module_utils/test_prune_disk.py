@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.llmops.nim.plugins.module_utils import _lfs, _prune_disk, _snapshot
+from ansible_collections.llmops.nim.plugins.module_utils import _lfs, _prune, _prune_disk, _snapshot
 
 
 def write(path, content):
@@ -159,6 +159,31 @@ def test_nothing_goes_while_weights_are_fetched(tmp_path):
     with _prune_disk.still(str(tmp_path / "none"), False) as busy:
         assert busy is None
     assert not (tmp_path / "none").exists()
+
+
+@pytest.fixture
+def left(tmp_path):
+    """What runs that were cut off have left: a snapshot on its way from host to host, and a bundle's files."""
+    for name in ("fleet/lab--model@1", "bundle/images"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "file").write_text("left")
+    (tmp_path / "fleet/lab--model@1/lock").write_text("")
+    return tmp_path
+
+
+def test_what_runs_have_left_is_found_and_goes(left):
+    found = _prune_disk.leftovers(str(left))
+    assert [(one.name, one.held) for one in found] == [("fleet/lab--model@1", False), ("bundle", False)]
+    assert _prune.leftover_reason(found[0], grace=3600)
+    for one in found:
+        assert _prune.leftover_reason(one, grace=0) is None
+        _prune_disk.remove_leftover(one)
+    assert not list(left.iterdir())
+
+
+def test_what_is_being_carried_stays(left):
+    with _snapshot.locked(str(left / "fleet/lab--model@1/lock"), 0):
+        assert _prune.leftover_reason(_prune_disk.leftovers(str(left))[0], grace=0) == "a run works on it"
 
 
 @pytest.fixture
