@@ -15,6 +15,9 @@ from ansible_collections.llmops.nim.plugins.module_utils._gpu_mode import CDI, H
 from ansible_collections.llmops.nim.plugins.module_utils._gpus import show
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 
+# The first Docker that brings containers with GPUs by CDI back when it starts: those before know CDI too late.
+RESTARTS_CDI = "28.2"
+
 
 def check_mode(findings, seen, models):
     """Can Docker hand out GPUs in the way that is wished for, and these very GPUs?"""
@@ -30,6 +33,7 @@ def check_mode(findings, seen, models):
     if seen["gpu_modes"][0] == HOOK:
         return
     _check_cdi_devices(findings, seen, docker["cdi"])
+    _check_restart(findings, docker, models)
     driver = (seen["host"]["driver"] or {}).get("version")
     for model in models:
         version, contract = contract_of(seen, model)
@@ -70,3 +74,18 @@ def _check_cdi_devices(findings, seen, cdi):
                 ),
                 [name],
             )
+
+
+def _check_restart(findings, docker, models):
+    if models and _floors.version_key(docker["version"]) < _floors.version_key(RESTARTS_CDI):
+        findings.warn(
+            Problem(
+                f"Docker {docker['version']} does not start again at boot what has its GPUs by CDI.",
+                evidence=f"Docker {docker['version']}; before {RESTARTS_CDI} it starts them before it knows CDI",
+                remedy=f"Install Docker Engine {RESTARTS_CDI} or newer, or hand out GPUs by the runtime hook (gpus). "
+                "After a reboot: docker start with the container's name.",
+                code="cdi_no_restart",
+                source='observed with Docker 26.1.5: could not select device driver "cdi" with capabilities: []',
+            ),
+            [model["name"] for model in models],
+        )

@@ -17,17 +17,18 @@ OURS = (INVENTORY, "molecule/generations/hosts.yml")
 FIRST, SECOND = "GPU-1ab5c0de-0004-4100-8000-0000000049aa", "GPU-1ab5c0de-0005-4100-8000-0000000049aa"
 OF_ANOTHER_HOST = "GPU-1ab5c0de-0002-4100-8000-0000000049aa"
 SPEC = "/etc/cdi/nvidia.yaml"
-# By the init of the server, which starts the engine again; the containers come back by themselves.
+# By the init of the server, which starts the engine again. Docker 26.1 does not bring back what has GPUs by CDI.
 RESTART = """
-kill "$(cat /run/docker.pid)"
-while [ -e /run/docker.pid ]; do sleep 0.1; done
-until docker version >/dev/null 2>&1 && [ "$(docker ps --quiet | wc -l)" = 2 ]; do sleep 0.1; done
+before=$(cat /run/docker.pid)
+kill "$before"
+until now=$(cat /run/docker.pid) && [ "$now" != "$before" ] && docker version; do sleep 0.1; done >/dev/null 2>&1
 """
+START = "docker ps --all --quiet --filter label=llmops.nim.model | xargs docker start"
 CONFIG = "/etc/docker/daemon.json"
 FAULTS = {
     "the feature is off": (
         f'sed -i.good \'s/"cdi": true/"cdi": false/\' {CONFIG}; {RESTART}',
-        f"mv {CONFIG}.good {CONFIG}; {RESTART}",
+        f"mv {CONFIG}.good {CONFIG}; {RESTART} {START}",
         ["CDI is switched off in Docker", '{"features": {"cdi": true}}'],
     ),
     "there is no specification": (

@@ -95,6 +95,7 @@ class Look:
     def cdi(self, devices):
         """Only CDI works, and names these devices for the GPU."""
         self.host["docker"].update(gpus=False, gpus_via=None)
+        self.host["docker"]["version"] = "28.2.0"
         self.host["docker"]["cdi"] = {"works": True, "why": None, "specs": ["/etc/cdi/nvidia.yaml"], "devices": devices}
         self.seen.update(
             gpu_modes=["cdi"], cdi_problem=None, assignments={"a": [dict(H100, cdi_devices=list(devices))]}
@@ -292,6 +293,14 @@ class TestDocker:
         look.host["toolkit"] = None
         look.seen["gpu_modes"] = []
         look.problem("toolkit_missing")
+
+    @pytest.mark.parametrize(("docker", "warned"), [("26.1.5+dfsg1", True), ("28.1.1", True), ("28.2.0", False)])
+    def test_a_docker_that_does_not_bring_back_what_has_its_gpus_by_cdi(self, look, docker, warned):
+        look.cdi(devices=["0"])
+        look.host["docker"]["version"] = docker
+        assert ("cdi_no_restart" in [one["code"] for one in look.check()[1]]) == warned
+        look.seen["gpu_modes"] = ["gpus", "cdi"]
+        assert "cdi_no_restart" not in [one["code"] for one in look.check()[1]]
 
     def test_no_toolkit_with_cdi(self, look):
         look.cdi(devices=["0"])
