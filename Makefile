@@ -1,5 +1,5 @@
 # make demo    the main job on the lab: from weights on a hub to verified endpoints on two GPU servers
-# make test    everything CI runs: lint, unit tests, ansible-test sanity, Galaxy's import, molecule
+# make test    everything CI runs: lint, unit tests, the report, ansible-test sanity, Galaxy's import, molecule
 # make check   the fast part of it: lint and unit tests
 # make test-gpu  the collection on a real NVIDIA GPU, on a machine set aside for it (docs/gpu.md)
 # make bench   the times of the main job on this machine, beside a peer's
@@ -19,7 +19,7 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -E -H)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-.PHONY: help demo test check lint unit unit38 sanity molecule test-gpu bench bench_weights lab clean clean_lab
+.PHONY: help demo test check lint unit browser unit38 sanity molecule test-gpu bench bench_weights lab clean clean_lab
 .NOTPARALLEL:
 
 help:
@@ -56,6 +56,11 @@ unit: .venv/dev.stamp
 	./lab/prepare tools
 	pytest --numprocesses auto
 
+# The report as a browser shows it.
+browser: .venv/dev.stamp
+	./lab/prepare browser
+	pytest --numprocesses auto tests/browser
+
 unit38: .venv/dev.stamp
 ifeq ($(PYTHON38),)
 	@echo "No Python 3.8 is at hand (PYTHON38=/path/to/python3.8), so vermin alone vouches for it."
@@ -77,7 +82,7 @@ sanity: .venv/dev.stamp
 	tests/sanity
 	tests/galaxy
 
-test: check sanity molecule clean_lab
+test: check browser sanity molecule clean_lab
 
 # Not for CI. It takes the ansible-playbook of .venv, or the one on PATH.
 test-gpu:

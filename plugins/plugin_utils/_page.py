@@ -1,0 +1,101 @@
+# Copyright: the llmops.nim authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""The report as one page of HTML that needs no network; on the control node, with plotly.
+
+Private to the collection: breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import jinja2
+from ansible.errors import AnsibleFilterError
+
+# Pixels of a bar with what is around it, and of a chart's axis and legend.
+_BAR, _FRAME = 26, 130
+# Told apart by those who see colours otherwise (Okabe and Ito), on a light and on a dark ground.
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
+FREE = "rgba(128,128,128,0.25)"
+
+
+def page(facts, template, at):
+    """The page (str). facts: dict of _report.facts(). template: of Jinja (str). at: when it was (str).
+
+    Raises AnsibleFilterError where plotly is missing.
+    """
+    try:
+        from plotly import offline
+    except ImportError:
+        raise AnsibleFilterError("The report needs plotly on the control node: pip install plotly") from None
+
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    charts = {"timeline": _chart(timeline(facts["steps"])), "memory": _chart(memory(facts["memory"]))}
+    library = offline.get_plotlyjs() if any(charts.values()) else ""
+    return environment.from_string(template).render(facts, at=at, charts=charts, library=library)
+
+
+def timeline(steps):
+    """The chart (plotly's Figure, None without steps) of the last runs: a bar a host, from a run's first second on."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for colour, step in zip(_colours(), dict.fromkeys(one["step"] for one in steps)):
+        ours = [one for one in steps if one["step"] == step]
+        figure.add_bar(
+            name=step,
+            orientation="h",
+            y=[f"{one['run_at']}  {one['host']} {one['model']}" for one in ours],
+            x=[one["seconds"] for one in ours],
+            base=[one["begin"] for one in ours],
+            customdata=[one["release"] for one in ours],
+            hovertemplate=step + " of %{customdata}: %{x:.0f} s<extra></extra>",
+            marker_color=colour,
+        )
+    return _laid_out(figure, "seconds since the run's first step") if steps else None
+
+
+def memory(rows):
+    """The chart (plotly's Figure, None without GPUs) of each GPU's memory: by release, by others, free."""
+    figure = None
+    if rows:
+        import plotly.graph_objects as go
+
+        names = [f"{row['host']} {row['gpu']}" for row in rows]
+        figure = go.Figure()
+        held = dict.fromkeys(name for row in rows for name in row["held"])
+        parts = [(name, colour, [row["held"].get(name, 0) for row in rows]) for name, colour in zip(held, _colours())]
+        parts += [("others", "#999999", [row["other_mib"] for row in rows])]
+        parts += [("free", FREE, [row["free_mib"] for row in rows])]
+        for name, colour, values in parts:
+            gib = [value / 1024 for value in values]
+            figure.add_bar(name=name, orientation="h", y=names, x=gib, marker_color=colour)
+        _laid_out(figure, "GiB")
+        figure.update_layout(barmode="stack")
+    return figure
+
+
+def _colours():
+    while True:
+        yield from COLOURS
+
+
+def _laid_out(figure, unit):
+    rows = len(dict.fromkeys(name for bar in figure.data for name in bar.y))
+    figure.update_layout(
+        barmode="overlay",
+        template="none",
+        height=_FRAME + _BAR * rows,
+        margin={"l": 8, "r": 8, "t": 8, "b": 40},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": "system-ui, sans-serif", "size": 12},
+        legend={"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom"},
+        xaxis={"title": unit, "rangemode": "tozero", "gridcolor": FREE, "zeroline": False},
+        yaxis={"automargin": True, "autorange": "reversed", "ticksuffix": " ", "type": "category"},
+    )
+    return figure
+
+
+def _chart(figure):
+    options = {"displaylogo": False, "responsive": True, "displayModeBar": False}
+    return figure.to_html(full_html=False, include_plotlyjs=False, config=options) if figure else ""

@@ -1,0 +1,126 @@
+# Copyright: the llmops.nim authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""The report as a browser shows it: all is there, nothing comes from a network, nothing that hosts say is run."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from fleet_told import ANSWER, RELEASE, UNREACHABLE, host, record
+
+from ansible_collections.llmops.nim.plugins.module_utils import _report
+from ansible_collections.llmops.nim.plugins.plugin_utils import _page
+
+TEMPLATE = (Path(__file__).resolve().parents[2] / "playbooks/templates/report.html.j2").read_text(encoding="utf-8")
+HOSTILE = "<script>document.title = 'taken'</script></script><img src=x onerror=\"document.title = 'taken'\">"
+# What a reader would do and see, written into the page after it has loaded.
+LOOK = """<script>addEventListener("load", () => {
+  const sort = document.querySelector("#fleet th button");
+  const hosts = () => [...document.querySelectorAll("#fleet tbody tr")].map((row) => row.cells[0].textContent);
+  sort.click(); const up = hosts(); sort.click(); const down = hosts();
+  const seen = { up, down, charts: document.querySelectorAll(".plotly-graph-div .main-svg .trace.bars").length,
+    overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    ink: getComputedStyle(document.querySelector(".plotly-graph-div .xtick text") ?? document.body).fill,
+    outside: performance.getEntriesByType("resource").map((one) => one.name), title: document.title };
+  const told = document.createElement("pre"); told.id = "seen"; told.textContent = JSON.stringify(seen);
+  document.body.append(told);
+})</script>"""
+
+
+class Seen(HTMLParser):
+    """The text of a page by the id of the nearest element around it that has one."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.text, self._ids = {}, []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in ("br", "img", "meta", "link", "hr", "input"):
+            known = dict(attributes).get("id") or (self._ids[-1] if self._ids else None)
+            self._ids.append(known)
+
+    def handle_endtag(self, _tag):
+        self._ids = self._ids[:-1]
+
+    def handle_data(self, data):
+        key = self._ids[-1] if self._ids else None
+        self.text[key] = self.text.get(key, "") + data + " "
+
+
+def shown(tmp_path, hosts, *options):
+    """The page (str) of hosts as Chromium has it once all scripts have run."""
+    page = _page.page(_report.facts(hosts), TEMPLATE, "2026-01-31T12:10:00Z")
+    path = tmp_path / "report.html"
+    path.write_text(page.replace("</body>", LOOK + "</body>"), encoding="utf-8")
+    fixed = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
+    command = [*fixed, "--virtual-time-budget=10000", *options, "--dump-dom", path.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+def looked(page):
+    """What LOOK has seen (dict)."""
+    return json.loads(html.unescape(re.search(r'<pre id="seen">(.*?)</pre>', page, re.S).group(1)))
+
+
+@pytest.fixture(scope="module")
+def fleet():
+    failed = record(at="2026-01-31T12:06:00Z", event="failed", reason="it answered Rennes")
+    drift = {"model": "capitals", "container": RELEASE["container"], "what": "its image is another"}
+    return {
+        "gpu2": host(records=[failed], asked={"results": [{"item": "c", "answers": [dict(ANSWER, answer="パリ")]}]}),
+        "首都-1": host(releases={"releases": [RELEASE], "drift": [drift], "lock": None}),
+        "gpu10": host(records=[record(reason=HOSTILE, who=HOSTILE), record(at=HOSTILE)]),
+        "gpu3": UNREACHABLE,
+    }
+
+
+def test_what_a_person_looks_for_is_there(tmp_path, fleet):
+    page = shown(tmp_path, fleet)
+    text = Seen(page).text
+    assert "4 hosts" in " ".join(text["summary"].split())
+    for told in (
+        "首都-1",
+        "acme/capitals@0123456789ab",
+        "fedcba987654",
+        "llama-3.2-1b-instruct:1.8.4",
+        "does not answer",
+    ):
+        assert told in text["fleet"]
+    for told in ("What is the capital of France?", "パリ", "0.040", "51.5"):
+        assert told in text["answers"]
+    assert "it answered Rennes" in text["rollouts"]
+    assert all(told in page for told in ("Connection timed out", "ansible gpu3 -m ping", "its image is another"))
+    seen = looked(page)
+    # ready, drain and soak; the release, others and free.
+    assert seen["charts"] == 6
+    assert seen["up"] == ["gpu2", "gpu3", "gpu10", "首都-1"]
+    assert seen["down"] == seen["up"][::-1]
+
+
+def test_it_needs_no_network_and_runs_nothing_of_what_hosts_say(tmp_path, fleet):
+    seen = looked(shown(tmp_path, fleet))
+    assert seen["outside"] == []
+    assert seen["title"].startswith("NIM fleet")
+
+
+@pytest.mark.parametrize(("scheme", "ink"), [(0, "230, 232, 235"), (1, "27, 31, 36")])
+def test_it_is_dark_where_the_reader_s_screen_is(tmp_path, fleet, scheme, ink):
+    assert ink in looked(shown(tmp_path, fleet, f"--blink-settings=preferredColorScheme={scheme}"))["ink"]
+
+
+def test_it_is_as_wide_as_a_phone(tmp_path, fleet):
+    assert looked(shown(tmp_path, fleet, "--window-size=390,844"))["overflow"] <= 0
+
+
+def test_a_fleet_that_tells_nothing_has_a_page(tmp_path):
+    page = shown(tmp_path, {"gpu1": UNREACHABLE})
+    assert all(told in page for told in ("Nothing is recorded yet", "No host has told of its GPUs", "Nobody was asked"))
+    assert looked(page)["charts"] == 0
