@@ -19,6 +19,8 @@ description:
 extends_documentation_fragment:
   - llmops.nim.reads_only
   - llmops.nim.nim_models
+  - llmops.nim.commands
+  - llmops.nim.commands.nvidia_smi
 options:
   nim_versions:
     description:
@@ -62,14 +64,6 @@ options:
     type: str
     choices: [auto, gpus, cdi]
     default: auto
-  nvidia_smi:
-    description: The C(nvidia-smi) command, a name or a path.
-    type: str
-    default: nvidia-smi
-  docker:
-    description: The C(docker) command, a name or a path.
-    type: str
-    default: docker
 """
 
 EXAMPLES = r"""

@@ -29,6 +29,8 @@ description:
     check compares names, sizes, modes and modification times, and does not read the files again.
 extends_documentation_fragment:
   - llmops.nim.selection
+  - llmops.nim.snapshot
+  - llmops.nim.snapshot.published
 attributes:
   check_mode:
     support: full
@@ -42,10 +44,6 @@ attributes:
     support: full
     description: Nothing is changed where the snapshot is complete.
 options:
-  repo:
-    description: The repository, as C(organisation/name).
-    type: str
-    required: true
   revision:
     description:
       - A branch, a tag or a commit. A commit (40 hex digits) is best, since it means the same everywhere and always.
@@ -60,33 +58,16 @@ options:
       - The token for repositories that are gated or private. It is given to the address in O(endpoint) only, and
         written nowhere.
     type: str
-  weights_dir:
-    description: The absolute path of the directory that holds objects and snapshots.
-    type: path
-    default: /var/lib/nim/weights
-  allow_pickle:
-    description:
-      - Whether the weights may be pickles, where the repository has no others. A pickle runs code when it is read.
-    type: bool
-    default: false
   transfers:
     description: How many files to download at the same time.
     type: int
     default: 8
-  reserve_bytes:
-    description: The free space in bytes that must be left on the disk after the download.
-    type: int
-    default: 1073741824
   retries:
     description:
       - How often in a row to ask again, after growing pauses, when the connection breaks or the hub is busy and no byte
         came in between. As long as bytes come, it goes on.
     type: int
     default: 3
-  lock_timeout:
-    description: How many seconds to wait for another run that works on the same repository and makes no progress.
-    type: int
-    default: 600
 requirements:
   - git and git-lfs on the host
 notes:

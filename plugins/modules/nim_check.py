@@ -18,6 +18,9 @@ description:
 extends_documentation_fragment:
   - llmops.nim.reads_only
   - llmops.nim.nim_models
+  - llmops.nim.home
+  - llmops.nim.commands
+  - llmops.nim.commands.nvidia_smi
 options:
   models:
     required: false
@@ -69,18 +72,6 @@ options:
     description: Where the weights lie.
     type: path
     default: /var/lib/nim/weights
-  home:
-    description: The directory of the ledgers and caches.
-    type: path
-    default: /var/lib/nim
-  docker:
-    description: The docker command.
-    type: str
-    default: docker
-  nvidia_smi:
-    description: The C(nvidia-smi) command.
-    type: str
-    default: nvidia-smi
 """
 
 EXAMPLES = r"""

@@ -17,6 +17,9 @@ description:
   - A finding is never a failure of the module.
 extends_documentation_fragment:
   - llmops.nim.reads_only
+  - llmops.nim.home
+  - llmops.nim.commands
+  - llmops.nim.commands.nvidia_smi
 options:
   models:
     description: Names of the models to look at; all of the host where none is named.
@@ -28,18 +31,6 @@ options:
       A saved log on the machine on which the module runs, plain, of C(docker compose), of C(docker logs --timestamps),
       or of JSON lines. Nothing else is looked at then.
     type: path
-  home:
-    description: The directory of the ledgers and caches.
-    type: path
-    default: /var/lib/nim
-  docker:
-    description: The docker command.
-    type: str
-    default: docker
-  nvidia_smi:
-    description: The C(nvidia-smi) command.
-    type: str
-    default: nvidia-smi
 """
 
 EXAMPLES = r"""

@@ -16,6 +16,9 @@ description:
   - What a record says of a release is read from its container, so a ledger holds only what was on the host.
   - The lock, O(home)C(/lock), is one for the whole host. It outlives the module, and a run that was killed leaves it.
   - Neither holds a secret.
+extends_documentation_fragment:
+  - llmops.nim.home
+  - llmops.nim.commands
 attributes:
   check_mode:
     support: full
@@ -37,10 +40,6 @@ options:
     type: str
     choices: [read, recorded, locked, unlocked]
     default: read
-  home:
-    description: The directory of the ledgers and the lock.
-    type: path
-    default: /var/lib/nim
   models:
     description: With O(state=read), the models to read; all that have a ledger if it is empty.
     type: list
@@ -107,10 +106,6 @@ options:
         Only for a run that is dead.
     type: bool
     default: false
-  docker:
-    description: The docker command.
-    type: str
-    default: docker
 """
 
 EXAMPLES = r"""

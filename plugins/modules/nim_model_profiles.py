@@ -78,11 +78,6 @@ options:
     description:
       - Size of the container's C(/dev/shm) with its unit, for example V(16g).
     type: str
-  docker:
-    description:
-      - The docker command, a path or a name to be found on C(PATH).
-    type: str
-    default: docker
   timeout:
     description:
       - Seconds that the listing may take. After that its container is removed and the module fails.
@@ -173,6 +168,7 @@ options:
     default: false
 extends_documentation_fragment:
   - llmops.nim.reads_only
+  - llmops.nim.commands
 """
 
 EXAMPLES = r"""

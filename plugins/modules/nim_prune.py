@@ -23,6 +23,9 @@ description:
   - It holds the lock of the host meanwhile. Staging does not take that lock; so what nobody has used yet is kept for
     O(grace_seconds), and while weights are being fetched no snapshot goes.
   - Nothing is forced. What cannot be removed is among RV(kept), with Docker's or the system's own words.
+extends_documentation_fragment:
+  - llmops.nim.home
+  - llmops.nim.commands
 attributes:
   check_mode:
     support: full
@@ -38,10 +41,6 @@ options:
     description: The directory of the snapshots.
     type: path
     default: /var/lib/nim/weights
-  home:
-    description: The directory of the models, with ledgers, caches and the lock.
-    type: path
-    default: /var/lib/nim
   models:
     description: The models to prune; all if it is empty. What the others have is kept.
     type: list
@@ -77,10 +76,6 @@ options:
     description: Take the lock over from another run, one that is dead.
     type: bool
     default: false
-  docker:
-    description: The docker command.
-    type: str
-    default: docker
 """
 
 EXAMPLES = r"""

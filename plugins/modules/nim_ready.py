@@ -15,6 +15,9 @@ description:
   - Knows from the log and the growth of the cache how far the service is, and goes on waiting while it gets on.
   - Fails within seconds when the container has ended, when Docker restarts it again and again, or when its log says
     that it will never be ready; then with what is known of the cause, and what to do.
+extends_documentation_fragment:
+  - llmops.nim.watching
+  - llmops.nim.commands
 attributes:
   check_mode:
     support: full
@@ -26,10 +29,6 @@ attributes:
     support: full
     description: A container that runs is not started again.
 options:
-  container:
-    description: Name of the container.
-    type: str
-    required: true
   start:
     description: Whether to start it first, where it does not run.
     type: bool
@@ -43,10 +42,6 @@ options:
     description: Seconds that O(instead_of) has to end by itself.
     type: int
     default: 60
-  url:
-    description: The address that answers 200 when the service is ready, as seen from the host.
-    type: str
-    required: true
   timeout:
     description:
       - Seconds to wait at most, however well it gets on.
@@ -63,33 +58,7 @@ options:
   probe:
     description: >-
       A text to complete at C(/v1/completions) beside O(url) before it counts as ready. None by default, for callers
-      that ask it themselves.
-    type: dict
-    suboptions:
-      model:
-        description: The served name.
-        type: str
-        required: true
-      prompt:
-        description: The text to complete. Any answer that is not empty will do.
-        type: str
-        default: What is the capital of France?
-      max_tokens:
-        description: Length of the answer in tokens at most.
-        type: int
-        default: 8
-      timeout:
-        description: Seconds to wait for the answer, and to go on asking where there is none.
-        type: int
-        default: 60
-  log_lines:
-    description: How many of the log's last lines are returned.
-    type: int
-    default: 25
-  docker:
-    description: The docker command.
-    type: str
-    default: docker
+      that ask it themselves. Where there is no answer it is asked again, for as many seconds as its C(timeout) says.
 """
 
 EXAMPLES = r"""

@@ -16,11 +16,9 @@ description:
     drift.
 extends_documentation_fragment:
   - llmops.nim.reads_only
+  - llmops.nim.home
+  - llmops.nim.commands
 options:
-  home:
-    description: The directory of the ledgers and the lock.
-    type: path
-    default: /var/lib/nim
   timeout:
     description: Seconds to wait for the health of a release.
     type: int
@@ -31,10 +29,6 @@ options:
         long as the disk needs for them.
     type: bool
     default: false
-  docker:
-    description: The docker command.
-    type: str
-    default: docker
 """
 
 EXAMPLES = r"""

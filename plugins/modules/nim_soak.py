@@ -14,6 +14,9 @@ description:
     if wished that it completes a text.
   - Fails as soon as the container has ended or was started again, or as too many checks in a row have failed, with
     what is known of the cause.
+extends_documentation_fragment:
+  - llmops.nim.watching
+  - llmops.nim.commands
 attributes:
   check_mode:
     support: full
@@ -25,14 +28,6 @@ attributes:
     support: full
     description: Changes nothing.
 options:
-  container:
-    description: Name of the container.
-    type: str
-    required: true
-  url:
-    description: The address that answers 200 when the service is ready, as seen from the host.
-    type: str
-    required: true
   seconds:
     description:
       - How long to watch. V(0) is one check.
@@ -49,32 +44,6 @@ options:
     default: 2
   probe:
     description: A text to complete at each check, at C(/v1/completions) beside O(url). None by default.
-    type: dict
-    suboptions:
-      model:
-        description: The served name.
-        type: str
-        required: true
-      prompt:
-        description: The text to complete. Any answer that is not empty will do.
-        type: str
-        default: What is the capital of France?
-      max_tokens:
-        description: Length of the answer in tokens at most.
-        type: int
-        default: 8
-      timeout:
-        description: Seconds to wait for the answer.
-        type: int
-        default: 60
-  log_lines:
-    description: How many of the log's last lines are returned.
-    type: int
-    default: 25
-  docker:
-    description: The docker command.
-    type: str
-    default: docker
 """
 
 EXAMPLES = r"""

@@ -19,6 +19,7 @@ description:
   - The manifest is written last, so a directory with a manifest is a whole parcel.
 extends_documentation_fragment:
   - llmops.nim.selection
+  - llmops.nim.snapshot
 attributes:
   check_mode:
     support: full
@@ -30,18 +31,10 @@ attributes:
     support: full
     description: A parcel that is whole is left as it is.
 options:
-  repo:
-    description: The repository, as C(organisation/name).
-    type: str
-    required: true
   commit:
     description: The commit (40 hex digits). Its snapshot must be on the host.
     type: str
     required: true
-  weights_dir:
-    description: The absolute path of the directory that holds objects and snapshots.
-    type: path
-    default: /var/lib/nim/weights
   directory:
     description: The absolute path of the parcel. What is there already must be a parcel, or empty.
     type: path
@@ -52,8 +45,6 @@ options:
     default: false
   reserve_bytes:
     description: The free space in bytes that must be left on the disk of O(directory), where files must be copied.
-    type: int
-    default: 1073741824
 notes:
   - Needs Linux.
 seealso:

@@ -19,6 +19,8 @@ description:
   - Large files that the host has already, proven, need not be in the parcel.
 extends_documentation_fragment:
   - llmops.nim.selection
+  - llmops.nim.snapshot
+  - llmops.nim.snapshot.published
 attributes:
   check_mode:
     support: full
@@ -37,8 +39,6 @@ options:
     required: true
   repo:
     description: The repository, as C(organisation/name), that the parcel must be of.
-    type: str
-    required: true
   commit:
     description: The commit (40 hex digits) that the parcel must be of.
     type: str
@@ -46,23 +46,6 @@ options:
   manifest_sha256:
     description: The digest that the snapshot must have, if it is known from elsewhere.
     type: str
-  allow_pickle:
-    description:
-      - Whether the weights may be pickles, where there are no others. A pickle runs code when it is read.
-    type: bool
-    default: false
-  weights_dir:
-    description: The absolute path of the directory that holds objects and snapshots.
-    type: path
-    default: /var/lib/nim/weights
-  reserve_bytes:
-    description: The free space in bytes that must be left on the disk.
-    type: int
-    default: 1073741824
-  lock_timeout:
-    description: How many seconds to wait for another run that works on the same repository.
-    type: int
-    default: 600
   move:
     description:
       - Whether the parcel may be used up. It is then removed once the snapshot is there.

@@ -21,6 +21,7 @@ description:
     bytes are obfuscated (RC4), which keeps no secret from who can listen on the wire.
 extends_documentation_fragment:
   - llmops.nim.selection
+  - llmops.nim.snapshot
 attributes:
   check_mode:
     support: full
@@ -42,18 +43,10 @@ options:
     type: str
     required: true
     choices: [started, received, stopped]
-  repo:
-    description: The repository, as C(organisation/name).
-    type: str
-    required: true
   commit:
     description: The commit, 40 hex digits.
     type: str
     required: true
-  weights_dir:
-    description: The absolute path of the directory that holds objects and snapshots.
-    type: path
-    default: /var/lib/nim/weights
   address:
     description: The address of this host at which the others reach it, as a name or a number. For V(started).
     type: str
@@ -72,10 +65,6 @@ options:
   secret:
     description: Random text that the hosts of this run share, and nobody else knows. For V(started) and V(received).
     type: str
-  reserve_bytes:
-    description: The free space in bytes that must be left on the disk.
-    type: int
-    default: 1073741824
   patience:
     description:
       - How many seconds a receiver waits for a byte, or for word of the seed that there is none yet. A host that has
