@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "shared"))
 from lab import INVENTORY, changed, fingerprint, model, playbook, run
 
 HOST = "gpu3"
-OURS = (INVENTORY, "molecule/generations/hosts.yml")
+OURS = (INVENTORY, "molecule/generations/hosts.ini")
 FIRST, SECOND = "GPU-1ab5c0de-0004-4100-8000-0000000049aa", "GPU-1ab5c0de-0005-4100-8000-0000000049aa"
 OF_ANOTHER_HOST = "GPU-1ab5c0de-0002-4100-8000-0000000049aa"
 SPEC = "/etc/cdi/nvidia.yaml"

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "shared"))
 
 from lab import INVENTORY, fingerprint, model, playbook, run
 
-OURS = (INVENTORY, "molecule/generations/hosts.yml")
+OURS = (INVENTORY, "molecule/generations/hosts.ini")
 ADDRESSES = {"gpu1": "10.83.0.11", "gpu2": "10.83.0.12", "gpu3": "10.83.0.13"}
 
 
