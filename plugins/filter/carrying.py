@@ -13,6 +13,6 @@ class FilterModule:
 
     def filters(self):
         return {
-            "weights_parts": _carrying.parts,
+            "weights_turn": _carrying.turn,
             "weights_wanted": _carrying.wanted,
         }

@@ -13,6 +13,8 @@ from ansible_collections.llmops.nim.plugins.module_utils import _patience
 # What another host may not run into: its own way to the hub, its own disk, its own packages.
 _OWN = {*_patience.PASSING, "hub_tls", "disk_too_small", "disk_full", "locked", "git_missing", "git_lfs_missing"}
 _OWN |= {"libtorrent_missing", "cannot_listen", "killed", "part_gone", "seed_gone"}
+# What the tasks of a turn leave in a host's variables.
+_RESULTS = ("__weights_fetched", "__weights_received", "__weights_imported")
 _LOST = "The hosts that have the weights, or were to have them, were lost. Run again: what has come is kept."
 
 
@@ -29,6 +31,32 @@ def wanted(models, commits):
             if host not in hosts:
                 hosts.append(host)
     return [{"repo": repo, "commit": commit, "hosts": hosts} for (repo, commit), hosts in found.items()]
+
+
+def turn(hosts, tried=()):
+    """The next turn in the carrying of a snapshot (dict): parts(), and what follows from them for each host.
+
+    hosts: the variables of each host (dict of name to mapping), in which modules of this turn and the last have left
+    their results, and C(__weights_address). tried: the seeds of earlier turns.
+
+    fetches: whether the seed has to have it from the hub. addresses: of all that take part, the seed's first. tried:
+    with the seed of this turn. said: for people (str).
+    """
+    there = {host: variables.get("__weights_there") or {} for host, variables in hosts.items()}
+    results = [variables.get(key) or {} for key in _RESULTS for variables in hosts.values()]
+    found = parts(there, tried, results)
+    seed, receivers = found["seed"], found["receivers"]
+    taking = [seed, *receivers] if seed else []
+    fetches = bool(seed) and not there[seed]["published"]
+    takers = ", ".join(receivers) or "nobody"
+    return dict(
+        found,
+        fetches=fetches,
+        taking=taking,
+        addresses=[hosts[host]["__weights_address"] for host in taking],
+        tried=[*tried, *taking[:1]],
+        said=f"{seed} {'fetches' if fetches else 'has'} it and hands it on to {takers}." if seed else "",
+    )
 
 
 def parts(there, tried=(), results=()):

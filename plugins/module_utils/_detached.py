@@ -46,14 +46,33 @@ def call(work):
     return found["returned"]
 
 
+def begin(work):
+    """Have work() done by a process in a session of its own, and wait for nothing.
+
+    Nobody hears what it returns or raises: work() itself is to leave word. It may hold open files of this process,
+    and locks by them.
+    """
+    if os.fork() == 0:
+        try:
+            _leave_session()
+            work()
+        finally:
+            os._exit(0)
+
+
+def _leave_session():
+    """In the child: leave the session of the connection."""
+    os.setsid()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in range(3):  # or the connection would wait for them to be closed
+        os.dup2(nothing, descriptor)
+
+
 def _work(work, writer):
     """In the child: work, answer, end."""
     try:
-        os.setsid()
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for descriptor in range(3):  # or the connection would wait for them to be closed
-            os.dup2(nothing, descriptor)
+        _leave_session()
         try:
             answer = {"returned": work()}
         except BaseException:  # whatever it is, the parent is to tell it

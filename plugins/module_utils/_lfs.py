@@ -183,6 +183,13 @@ def explain(text, paths, endpoint, repo, commit, token=None):
         )
     if "no space left on device" in text.lower():
         return Problem("The disk is full.", _hub.redact(text, token), "Free space, then run again.", "disk_full")
+    if re.search(r"git-lfs died of signal \d+", text):
+        return Problem(
+            "git-lfs was killed.",
+            _hub.redact(text, token),
+            "Run again: what has come is kept. If nobody did it, look for want of memory (dmesg).",
+            "killed",
+        )
     refused = re.search(r"(?:Authorization error|HTTP 403)\S*:? *(https?://\S+)", text)
     if refused and not refused[1].startswith(_hub.url(endpoint, repo)):
         return Problem(

@@ -49,6 +49,12 @@ def hear(spot):
     return _files.read_json(spot.status) or {}, lives
 
 
+def hold(lock):
+    """Note in the lock (descriptor), which was another process's, that it is this one's now."""
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, str(os.getpid()).encode(), 0)
+
+
 def _holder(spot):
     """The id of the process that holds the lock, or None."""
     try:

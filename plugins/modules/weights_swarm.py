@@ -35,8 +35,8 @@ attributes:
 options:
   state:
     description:
-      - V(started) plays the host's part, and returns when nobody needs it any more, so run it with C(async) and
-        C(poll=0); one that is killed leaves nothing that listens.
+      - V(started) has the host's part played by a process of its own, which outlives the module and the connection, and
+        ends when nobody needs it any more. One that is killed leaves nothing that listens.
       - V(received) waits until the part that was started on this host has everything.
       - V(stopped) ends the part, and tells what of the snapshot is there. What was left of it on the disk is removed
         once the snapshot is published, and kept for the next run otherwise.
@@ -72,6 +72,10 @@ options:
         time it is five times as long.
     type: int
     default: 60
+  timeout:
+    description: After how many seconds the part ends in any case. For V(started).
+    type: int
+    default: 86400
 requirements:
   - libtorrent 1.2 or newer, with its Python module, for V(started)
 notes:
@@ -94,8 +98,6 @@ EXAMPLES = r"""
     peers: "{{ ansible_play_hosts | map('extract', hostvars, 'ansible_host') }}"
     seed: "{{ hostvars[ansible_play_hosts[0]].ansible_host }}"
     secret: "{{ secret_of_the_run }}"
-  async: 86400
-  poll: 0
 
 - name: Wait for it
   llmops.nim.weights_swarm:
@@ -121,11 +123,11 @@ directory:
 bytes_received:
   description: The bytes that came from other hosts.
   type: int
-  returned: state is started or received
+  returned: state is received
 bytes_sent:
   description: The bytes that other hosts took.
   type: int
-  returned: state is started or received
+  returned: state is received
 pieces_refused:
   description: How many pieces came altered, and were asked for again elsewhere.
   type: int
@@ -155,12 +157,15 @@ problem:
 
 import hashlib
 import os
+import signal
 import socket
 import time
+import traceback
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.llmops.nim.plugins.module_utils import (
+    _detached,
     _hub,
     _selection,
     _snapshot,
@@ -185,6 +190,7 @@ ARGUMENT_SPEC = {
     "secret": {"type": "str", "no_log": True},
     "reserve_bytes": {"type": "int", "default": 1024**3},
     "patience": {"type": "int", "default": 60},
+    "timeout": {"type": "int", "default": 86400},
 }
 STEP = 0.2  # seconds
 
@@ -203,17 +209,29 @@ class Part:
         self.run = hashlib.sha256(("run " + (self.wanted["secret"] or "")).encode()).hexdigest()
 
     def started(self):
-        """Play it to its end."""
-        if self.module.check_mode:
-            return {"changed": True, "bytes_received": 0, "bytes_sent": 0}
-        _swarm_place.make(self.spot)
-        with _snapshot.locked(self.spot.lock, 0):
-            try:
-                return self.play()
-            except (Problem, Refused) as error:
-                told = [problem.as_dict() for problem in problems_of(error)]
-                _swarm_place.tell(self.spot, run=self.run, phase="failed", problems=told)
-                raise
+        """Have it played. The process that does so has the lock from this one, and the secret in its memory alone."""
+        if not self.module.check_mode:
+            _swarm_place.make(self.spot)
+            with _snapshot.locked(self.spot.lock, 0) as lock:
+                _detached.begin(lambda: self.play_apart(lock))
+        return {"changed": True}
+
+    def play_apart(self, lock):
+        """Play the part to its end, in a process of its own, which holds the lock (descriptor) and leaves word."""
+        _swarm_place.hold(lock)
+        signal.alarm(self.wanted["timeout"])
+        try:
+            self.play()
+        except (Problem, Refused) as error:
+            self.fail(problems_of(error))
+        except Exception:
+            what, remedy = "The part in the carrying of weights broke down.", "Run again: what has come is kept."
+            self.fail([Problem(what, traceback.format_exc()[-2000:], remedy, "part_gone")])
+
+    def fail(self, problems):
+        """Leave word of the Problems (list) by which the part ends."""
+        told = [problem.as_dict() for problem in problems]
+        _swarm_place.tell(self.spot, run=self.run, phase="failed", problems=told)
 
     def play(self):
         """The loop that the part is, with the lock held."""
@@ -236,7 +254,6 @@ class Part:
                 _swarm_place.tell(self.spot, run=self.run, updated=int(time.time()), **words)
                 told, phase = time.monotonic(), words["phase"]
             time.sleep(STEP)
-        return {"changed": True, **self.traffic(swarm)}
 
     @staticmethod
     def traffic(swarm):

@@ -99,3 +99,29 @@ def test_the_rounds_come_to_an_end_and_nobody_fetches_what_somebody_has(rounds):
         assert found["seed"] not in found["receivers"]
         tried.append(found["seed"])
     assert len(tried) <= 2 * 4
+
+
+def host(there, address, **more):
+    return dict({"__weights_there": there, "__weights_address": address}, **more)
+
+
+def test_a_turn_says_what_each_host_is_to_do():
+    found = _carrying.turn(
+        {"a": host(BARE, "10.0.0.1"), "b": host(LOST, "10.0.0.2"), "c": host(BARE, "10.0.0.3")}, ["z"]
+    )
+    assert (found["seed"], found["fetches"], found["receivers"]) == ("a", True, ["c"])
+    assert (found["taking"], found["addresses"]) == (["a", "c"], ["10.0.0.1", "10.0.0.3"])
+    assert found["tried"] == ["z", "a"]
+    assert found["said"] == "a fetches it and hands it on to c."
+
+
+def test_the_last_turn_says_nothing():
+    found = _carrying.turn({"a": host(HAS, "10.0.0.1"), "b": host(HAS, "10.0.0.2")}, ["a"])
+    assert (found["seed"], found["fetches"], found["taking"], found["said"]) == (None, False, [], "")
+    assert found["tried"] == ["a"]
+
+
+def test_a_turn_hears_what_became_of_the_last():
+    lost = host(BARE, "10.0.0.1", __weights_fetched=failed("no_access"), __weights_received={"skipped": True})
+    found = _carrying.turn({"a": lost, "b": host(BARE, "10.0.0.2")}, ["a"])
+    assert (found["seed"], found["left"], found["why"]) == (None, ["a", "b"], "because no_access")

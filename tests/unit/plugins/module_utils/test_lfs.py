@@ -132,6 +132,11 @@ def test_nothing_to_adopt(tmp_path):
 HUB = ("https://h", "lab/x", "a" * 40)
 
 
+def test_a_git_lfs_that_was_killed_is_the_host_s_own_matter():
+    problem = _lfs.explain("error: git-lfs died of signal 9", {}, *HUB)
+    assert problem.code == "killed"
+
+
 @pytest.mark.parametrize(
     ("said", "code", "word"),
     [

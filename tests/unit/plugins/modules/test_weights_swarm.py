@@ -12,11 +12,12 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.llmops.nim.plugins.module_utils import _lfs, _selection, _snapshot
+from ansible_collections.llmops.nim.plugins.module_utils import _lfs, _selection, _snapshot, _swarm_place
 from ansible_collections.llmops.nim.plugins.modules import weights_import, weights_swarm
 
 pytest.importorskip("libtorrent")
@@ -31,7 +32,7 @@ class Host:
 
     def __init__(self, root, address, run):
         self.address, self.root, self.run = address, root / address, run
-        self.parts, self.spot = [], _snapshot.place(str(self.root), REPO, COMMIT)
+        self.spot = _snapshot.place(str(self.root), REPO, COMMIT)
         self.root.mkdir()
 
     def module(self, module, **options):
@@ -48,8 +49,16 @@ class Host:
 
     def start(self, seed=A, **options):
         wanted = {"address": self.address, "peers": [A, B, C], "seed": seed, **self.run, **options}
-        self.parts.append(self.module(weights_swarm, state="started", **wanted))
-        return self.parts[-1]
+        assert result(self.module(weights_swarm, state="started", **wanted))["changed"]
+
+    def part(self):
+        """The id of the process that plays the part, or None."""
+        spot = _swarm_place.place(str(self.root), REPO, COMMIT)
+        return _swarm_place._holder(spot)
+
+    def await_end(self):
+        while self.part():
+            time.sleep(0.05)
 
     def ask(self, state, module=weights_swarm, **options):
         more = {"secret": self.run["secret"], "patience": self.run["patience"]} if state == "received" else {}
@@ -102,9 +111,8 @@ def hosts(tmp_path):
     run = {"port": port - port % 2, "secret": "of the run", "patience": 20}
     found = [Host(tmp_path, address, run) for address in (A, B, C)]
     yield found
-    for part in (part for host in found for part in host.parts):
-        part.kill()
-        part.communicate()
+    for part in filter(None, (host.part() for host in found)):
+        os.kill(part, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -158,9 +166,8 @@ def test_a_seed_that_dies_leaves_what_has_come_to_the_next_run(hosts, published)
     seed.start()
     receiver.start(patience=2)
     while not list(receiver.root.glob("fleet/*/plan.json")):  # it has heard of the seed
-        assert receiver.parts[0].poll() is None
-    seed.parts[0].send_signal(signal.SIGKILL)
-    seed.parts[0].wait()
+        assert receiver.part()
+    os.kill(seed.part(), signal.SIGKILL)
     received = receiver.ask("received")
     assert received.get("problem", {"code": "all came before"})["code"] in ("seed_gone", "all came before")
     receiver.ask("stopped")
@@ -212,7 +219,32 @@ def test_an_address_that_is_not_this_host_s_is_told(hosts):
 
 
 def test_hosts_that_nobody_asks_any_more_end_by_themselves(hosts, published):
-    parts = [host.start(patience=1) for host in hosts[:2]]
-    ended = [result(part) for part in parts]
-    assert [one.get("failed", False) for one in ended] == [False, False]
+    for host in hosts[:2]:
+        host.start(patience=1)
+    for host in hosts[:2]:
+        host.await_end()
+    assert not any("ended" in host.ask("stopped") for host in hosts[:2])
     assert hosts[0].listens() == 0
+
+
+def test_a_part_ends_after_its_time(hosts, published):
+    hosts[0].start(timeout=1)
+    hosts[0].await_end()
+    assert hosts[0].listens() == 0
+
+
+def test_a_second_part_is_refused_and_the_first_goes_on(hosts, published):
+    hosts[0].start()
+    first = hosts[0].part()
+    wanted = {"address": A, "peers": [A, B, C], "seed": A, **hosts[0].run}
+    assert result(hosts[0].module(weights_swarm, state="started", **wanted))["problem"]["code"] == "locked"
+    assert hosts[0].part() == first
+
+
+def test_the_secret_lies_nowhere_on_the_host(hosts, published):
+    secret = "known-to-the-run-alone"
+    hosts[0].start(secret=secret)
+    part = hosts[0].part()
+    assert secret not in Path(f"/proc/{part}/cmdline").read_text()
+    named = [path for path in hosts[0].root.rglob("*") if path.is_file() and "arguments" not in path.name]
+    assert not any(secret.encode() in path.read_bytes() for path in named)
