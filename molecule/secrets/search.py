@@ -29,7 +29,16 @@ def names_in(path):
 def told(path, names):
     status = os.lstat(path)
     owner = f"{pwd.getpwuid(status.st_uid).pw_name}:{grp.getgrgid(status.st_gid).gr_name}"
-    return {"path": path, "owner": owner, "mode": f"{stat.S_IMODE(status.st_mode):04o}", "secrets": sorted(names)}
+    mode = stat.S_IMODE(status.st_mode)
+    if is_closed(path):
+        mode &= 0o770
+    return {"path": path, "owner": owner, "mode": f"{mode:04o}", "secrets": sorted(names)}
+
+
+def is_closed(path):
+    """Whether a directory above keeps out who is neither its owner nor of its group."""
+    above = os.path.dirname(path)
+    return not os.stat(above).st_mode & 0o001 or (above != "/" and is_closed(above))
 
 
 def device_of(path):
@@ -49,7 +58,7 @@ def files():
                 for one in folders
                 if os.path.join(folder, one) not in NEVER and device_of(os.path.join(folder, one)) == device
             ]
-            yield from (os.path.join(folder, name) for name in names)
+            yield from (path for name in names if device_of(path := os.path.join(folder, name)) == device)
 
 
 def docker(*command):
