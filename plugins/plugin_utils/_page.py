@@ -80,7 +80,7 @@ def _colours():
 
 
 def _laid_out(figure, unit):
-    rows = len(dict.fromkeys(name for bar in figure.data for name in bar.y))
+    rows = len(dict.fromkeys(name for part in figure.data for name in part.y))
     figure.update_layout(
         barmode="overlay",
         template="none",
