@@ -1,0 +1,137 @@
+# Copyright: the llmops.nim authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""Shows which hosts are at work on a step that takes long, while it does."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: nim_progress
+short_description: Show which hosts are at work on long steps of a rollout
+version_added: 0.1.0
+author: The llmops.nim authors (@llmops)
+type: notification
+description:
+  - Beside any other callback, shows for each host the step that it is at and for how long, while Ansible itself is
+    silent. The steps are image, weights, profiles, engine, start, answers, watching, and drains.
+  - On a terminal the rows stand below the output and are drawn anew. Elsewhere, as in a log file, a host has a line
+    after ten seconds at a step, and each further one after as long again, five minutes at most.
+  - With more than ten hosts at work, the hosts are counted by step, and the one that takes longest is named.
+  - After an interruption it says what was being done, and how to go on.
+  - Asks nothing of the hosts, so it neither costs a call nor knows how many bytes have come.
+requirements:
+  - to be listed in C(callbacks_enabled) of the configuration
+  - rich (Python package); without it a terminal gets lines as well
+"""
+
+import atexit
+import os
+import sys
+import threading
+import time
+
+from ansible.plugins.callback import CallbackBase
+
+from ansible_collections.llmops.nim.plugins.module_utils._at_work import AtWork, interrupted
+
+try:
+    from rich.live import Live
+    from rich.table import Table
+except ImportError:
+    Live = None
+
+TICK_SECONDS = 0.5
+# Steps that are over sooner are not worth a flicker.
+SHOWN_AFTER = 1
+
+
+def drawn(rows):
+    """The rows (list of tuple of three str) as a table that fits any terminal: names are cut, lengths are not."""
+    table = Table(box=None, show_header=False, padding=(0, 1), expand=True)
+    table.add_column(style="bold", no_wrap=True, overflow="ellipsis", ratio=2)
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=2)
+    longest = max(len(length) for _who, _step, length in rows)
+    table.add_column(style="cyan", no_wrap=True, overflow="ellipsis", ratio=1, min_width=longest)
+    for who, step, length in rows:
+        # As text cells: a bracket in a name is no markup.
+        table.add_row(*(part.replace("[", r"\[") for part in (who, step, length)))
+    return table
+
+
+class CallbackModule(CallbackBase):
+    """Keeps who is at work, and a thread that shows it."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "notification"
+    CALLBACK_NAME = "llmops.nim.nim_progress"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self, *arguments, **named):
+        super().__init__(*arguments, **named)
+        self._at_work = AtWork()
+        # Ansible holds it while it writes, and while it forks a worker, which so inherits nothing half written.
+        self._writing = getattr(self._display, "_lock", None) or threading.RLock()
+        self._live = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._show, daemon=True)
+        self._owner = os.getpid()
+
+    def v2_playbook_on_start(self, playbook):
+        self._thread.start()
+        atexit.register(self._leave)
+
+    def v2_runner_on_start(self, host, task):
+        with self._writing:
+            self._at_work.begin(host.get_name(), task.action, time.monotonic())
+
+    def v2_runner_on_ok(self, result):
+        with self._writing:
+            self._at_work.end(result._host.get_name())
+
+    v2_runner_on_skipped = v2_runner_on_unreachable = v2_runner_on_ok
+
+    def v2_runner_on_failed(self, result, ignore_errors=False):
+        self.v2_runner_on_ok(result)
+
+    def v2_playbook_on_stats(self, stats):
+        """The run has come to its end; all is told."""
+        self._over.set()
+        with self._writing:
+            self._clear()
+
+    def _show(self):
+        while not self._over.wait(TICK_SECONDS):
+            with self._writing:
+                if not self._over.is_set():
+                    self._tell(time.monotonic())
+
+    def _tell(self, now):
+        """Shows what there is to be shown, with the lock held."""
+        if Live is None or not (self._live or sys.stdout.isatty()):
+            for line in self._at_work.lines(now):
+                self._display.display(line)
+            return
+        rows = self._at_work.rows(now, SHOWN_AFTER)
+        if not rows:
+            self._clear()
+            return
+        if not self._live:
+            # What others print goes above it. No thread of its own, since that would not hold the lock.
+            self._live = Live(auto_refresh=False, transient=True)
+            self._live.start()
+        self._live.update(drawn(rows), refresh=True)
+
+    def _clear(self):
+        if self._live:
+            self._live.stop()
+            self._live = None
+
+    def _leave(self):
+        """At the end of the process. Where the run did not come to its own, somebody has interrupted it."""
+        if self._over.is_set() or os.getpid() != self._owner:
+            return
+        self._over.set()
+        self._clear()
+        rows = self._at_work.rows(time.monotonic())
+        if rows:
+            sys.stderr.write(interrupted(rows) + "\n")

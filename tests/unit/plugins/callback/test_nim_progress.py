@@ -1,0 +1,112 @@
+# Copyright: the llmops.nim authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""What a person sees of a run: on a terminal, elsewhere, and after an interruption."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from nim_server import DockerStub, NimServer
+from rich.console import Console
+
+from ansible_collections.llmops.nim.plugins.callback.nim_progress import drawn
+
+ROOT = Path(__file__).resolve().parents[4]
+
+
+@pytest.mark.parametrize("width", [40, 100])
+def test_rows_fit_the_terminal(width):
+    console = Console(file=io.StringIO(), width=width)
+    console.print(
+        drawn([("東京データセンター第一ラックのサーバー", "fetching weights", "12m 5s"), ("gpu[1]", "x", "3s")])
+    )
+    first, second = console.file.getvalue().splitlines()
+    assert "東京" in first
+    assert "12m 5s" in first
+    assert "gpu[1]" in second
+    assert all(console.measure(line).maximum <= width for line in (first, second))
+
+
+PLAY = """
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  tasks:
+    - llmops.nim.nim_ready: {{container: nim-wren-1, url: "{url}", docker: "{docker}", timeout: 60}}
+      vars: {{ansible_python_interpreter: "{python}"}}
+"""
+
+
+@pytest.fixture
+def playbook(tmp_path):
+    """A playbook that waits for a service that never becomes ready."""
+    with NimServer() as server:
+        server.ready = 503
+        docker = DockerStub(tmp_path).command
+        path = tmp_path / "wait.yml"
+        path.write_text(PLAY.format(url=server.url, docker=docker, python=sys.executable))
+        yield path
+
+
+def started(playbook, output):
+    """The run (Popen) of a playbook, with output (file descriptor) as its terminal or file."""
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "TERM": "xterm", "COLUMNS": "80"}
+    program = Path(sys.executable).parent / "ansible-playbook"
+    return subprocess.Popen(
+        [program, "-i", "localhost,", playbook],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+    )
+
+
+def read_until(descriptor, wanted):
+    """What comes from descriptor (str) until wanted (str) has come, or None is wanted and the other side has ended."""
+    seen = b""
+    while wanted is None or wanted.encode() not in seen:
+        try:
+            block = os.read(descriptor, 65536)
+        except OSError:  # of a terminal whose other side is closed
+            block = b""
+        if not block:
+            assert wanted is None, seen.decode()
+            break
+        seen += block
+    return seen.decode()
+
+
+def test_an_interrupted_run_on_a_terminal_leaves_it_sane_and_says_how_to_go_on(playbook):
+    ours, theirs = pty.openpty()
+    run = started(playbook, theirs)
+    os.close(theirs)
+    seen = read_until(ours, "becoming ready")
+    run.send_signal(signal.SIGINT)
+    seen += read_until(ours, None)
+    run.wait()
+    os.close(ours)
+    assert "localhost: becoming ready, for " in seen
+    assert "The same command goes on" in seen
+    # The cursor, which the rows hide, is shown again.
+    assert seen.rindex("\x1b[?25h") > seen.rindex("\x1b[?25l")
+
+
+def test_where_there_is_no_terminal_lines_come(playbook):
+    reader, writer = os.pipe()
+    run = started(playbook, writer)
+    os.close(writer)
+    seen = read_until(reader, "localhost: becoming ready, for 10s")
+    run.send_signal(signal.SIGINT)
+    run.wait()
+    os.close(reader)
+    assert "\x1b" not in seen
