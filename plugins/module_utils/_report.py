@@ -18,11 +18,12 @@ from ansible_collections.llmops.nim.plugins.module_utils import _clock, _lock, _
 
 # In the order in which they begin. What a ledger times beside them comes after.
 STEPS = ("ready", "drain", "soak")
+# Result → what it has where the host has told it (a playbook that goes on calls no result a failure), and words for it.
 ASKED = {
-    "releases": "what runs",
-    "ledgers": "its ledgers",
-    "observed": "its GPUs",
-    "checked": "what will break next",
+    "releases": ("releases", "what runs"),
+    "ledgers": ("models", "its ledgers"),
+    "observed": ("gpus", "its GPUs"),
+    "checked": ("problems", "what will break next"),
 }
 
 
@@ -45,7 +46,7 @@ def fleet(hosts):
     for host, told in hosts.items():
         found = told.get("releases") or {}
         if "releases" not in found:
-            rows.append({"host": host, "health": "does not answer"})
+            rows.append({"host": host, "health": "does not answer" if found.get("unreachable") else "unknown"})
             continue
         for one in found["releases"]:
             drift = [other["what"] for other in found["drift"] if other["container"] == one["container"]]
@@ -199,9 +200,9 @@ def _unanswered(host, told):
         remedy = f"See whether it is up and lets you in: ansible {host} -m ping"
         return [_problem(host, dict(what, remedy=remedy))]
     found = []
-    for key, words in ASKED.items():
+    for key, (has, words) in ASKED.items():
         result = told.get(key) or {}
-        if not result or result.get("failed"):
+        if has not in result:
             known = result.get("problem") or {"what": f"The host does not tell {words}", "evidence": result.get("msg")}
             found.append(_problem(host, known))
     return found

@@ -24,13 +24,16 @@ def test_a_fleet_without_a_ledger_tells_the_rest():
 
 
 def test_what_a_host_does_not_tell_is_a_problem():
-    said = {"failed": True, "problem": {"what": "The ledger cannot be read", "evidence": "EIO", "remedy": "look"}}
-    facts = _report.facts({"gpu1": host(ledgers=said, observed={"failed": True, "msg": "no nvidia-smi"})})
+    said = {"failed": False, "problem": {"what": "The ledger cannot be read", "evidence": "EIO", "remedy": "look"}}
+    facts = _report.facts({"gpu1": host(ledgers=said, observed={"msg": "no nvidia-smi"})})
     assert [one["what"] for one in facts["problems"]] == [
         "The ledger cannot be read",
         "The host does not tell its GPUs",
     ]
     assert facts["fleet"][0]["health"] == "ready"
+    unknown = _report.facts({"gpu1": host(releases={"msg": "no docker"})})
+    assert unknown["fleet"] == [{"host": "gpu1", "health": "unknown"}]
+    assert [one["evidence"] for one in unknown["problems"]] == ["no docker"]
 
 
 def test_a_damaged_record_is_left_out_and_told():
