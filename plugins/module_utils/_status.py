@@ -13,7 +13,7 @@ from ansible_collections.llmops.nim.plugins.module_utils._clock import age
 from ansible_collections.llmops.nim.plugins.module_utils._models import LABEL
 
 HEADINGS = ("HOST", "MODEL", "RELEASE", "HEALTH", "DRIFT", "AGE", "PORT", "PROFILE")
-BYTES = ("HOST", "MODEL", "WEIGHTS", "MANIFEST", "IMAGE")
+BYTES = ("HOST", "RELEASE", "WEIGHTS", "MANIFEST", "IMAGE")
 SHORT = 12
 
 
@@ -76,7 +76,7 @@ def table(hosts):
     """
     parts = [_table.table(HEADINGS, [cells for host, found in hosts for cells in _rows(host, found)], _table.WIDTH)]
     served = [
-        [host, one["model"], weights(one), manifest(one), image_of(one)]
+        [host, one["release"] or "-", weights(one), manifest(one), image_of(one)]
         for host, found in hosts
         for one in found["releases"]
     ]

@@ -39,7 +39,7 @@ def test_a_release_is_a_row_and_columns_stand_in_line():
     assert heading.index("HEALTH") == ready.index("ready")
     assert none.split() == ["gpu-2", "no", "release"]
     assert served.split() == (
-        ["gpu1", "capitals", "acme/capitals@0123456789ab", "fedcba987654", "llama-3.2-1b-instruct:1.8.4"]
+        ["gpu1", "1a2b3c4d", "acme/capitals@0123456789ab", "fedcba987654", "llama-3.2-1b-instruct:1.8.4"]
     )
 
 
@@ -53,7 +53,7 @@ def test_what_is_unknown_is_a_dash():
     found = dict(GOOD, releases=[dict(RELEASE, labels={}, health="exited", **blank)])
     (_heading, row), (_other, served) = parts([("gpu1", found)])
     assert row.split() == ["gpu1", "capitals", "-", "exited", "-", "-", "-", "-"]
-    assert served.split() == ["gpu1", "capitals", "-", "-", "-"]
+    assert served.split() == ["gpu1", "-", "-", "-", "-"]
 
 
 def test_it_fits_a_terminal_whatever_the_names():
