@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 READER, OUTSIDER = "hf_test_reader_5f2c", "hf_test_outsider_9a1d"
 # Requests for one path: who goes in circles is ended, so that the test fails and does not hang.
-MOST = 200
+MOST = 5000
 
 
 def pointer(data, oid=None):

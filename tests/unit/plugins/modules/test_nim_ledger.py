@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 import pytest
-import yaml
+from documented import options as documented_options
 
 from ansible_collections.llmops.nim.plugins.module_utils import _ledger, _lock
 from ansible_collections.llmops.nim.plugins.modules import nim_ledger
@@ -89,7 +89,7 @@ def test_what_is_missing_is_named(run, wanted):
 
 
 def test_documented_options_are_those_of_the_module():
-    documented = yaml.safe_load(nim_ledger.DOCUMENTATION)["options"]
+    documented = documented_options(nim_ledger)
     assert set(documented) == set(nim_ledger.ARGUMENTS)
     for name, option in nim_ledger.ARGUMENTS.items():
         for key in ("type", "default", "choices", "elements"):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from documented import options as documented_options
 
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 from ansible_collections.llmops.nim.plugins.modules import nim_model_profiles
@@ -85,7 +86,7 @@ def test_returned_keys_are_documented():
 
 
 def test_documented_options_are_those_of_the_module():
-    documented = yaml.safe_load(nim_model_profiles.DOCUMENTATION)["options"]
+    documented = documented_options(nim_model_profiles)
     assert set(documented) == set(nim_model_profiles.ARGUMENTS)
     for name, option in nim_model_profiles.ARGUMENTS.items():
         for key in ("type", "default", "choices", "elements"):

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 import pytest
-import yaml
+from documented import options as documented_options
 
 from ansible_collections.llmops.nim.plugins.module_utils import _lock
 from ansible_collections.llmops.nim.plugins.modules import nim_prune
@@ -56,7 +56,7 @@ def test_a_failure_gives_the_lock_back(run, tmp_path):
 
 
 def test_documented_options_are_those_of_the_module():
-    documented = yaml.safe_load(nim_prune.DOCUMENTATION)["options"]
+    documented = documented_options(nim_prune)
     assert set(documented) == set(nim_prune.ARGUMENTS)
     for name, option in nim_prune.ARGUMENTS.items():
         for key in ("type", "default", "choices", "elements"):

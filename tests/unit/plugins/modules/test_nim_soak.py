@@ -9,6 +9,7 @@ import json
 
 import pytest
 from ansible.module_utils import basic
+from documented import options as documented_options
 from nim_server import DockerStub, NimServer
 
 from ansible_collections.llmops.nim.plugins.modules import nim_soak
@@ -157,7 +158,7 @@ def test_all_is_documented(docker, run):
     docker.set(Status="exited")
     wrong = run(seconds=0)
     assert set(right) | set(wrong) <= set(documented) | {"changed", "failed", "invocation", "msg"}
-    options = yaml.safe_load(nim_soak.DOCUMENTATION)["options"]
+    options = documented_options(nim_soak)
     assert set(options) == set(nim_soak.ARGUMENTS)
     for name, option in nim_soak.ARGUMENTS.items():
         for key in ("type", "default", "required"):
