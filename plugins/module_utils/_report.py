@@ -124,7 +124,7 @@ def steps(entries, runs=5):
                 found.append(
                     dict(
                         {key: one[key] for key in ("run", "host", "model", "release")},
-                        run_at=begun.strftime("%Y-%m-%d %H:%M"),
+                        run_at=begun.strftime("%Y-%m-%d %H:%M:%S"),
                         step=step,
                         begin=offset,
                         seconds=seconds,
