@@ -182,6 +182,7 @@ class Packing:
         """A new file of the bundle, open for writing, that only who logged in may read."""
         path = os.path.join(self._directory, name)
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        _files.admit_reader(os.path.dirname(path))
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         os.fchown(descriptor, *_files.reader())
         return open(descriptor, "wb")

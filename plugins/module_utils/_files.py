@@ -60,6 +60,18 @@ def reader():
     return os.geteuid(), os.getegid()
 
 
+def admit_reader(directory):
+    """Let who logged in reach what lies in directory (path): of it and those above, each that is closed to others is
+    given to their group, which may enter and list it. Files keep their owners and modes.
+    """
+    _uid, gid = reader()
+    while directory != os.path.dirname(directory):
+        found = os.stat(directory)
+        if not found.st_mode & 0o001 and found.st_gid != gid:
+            os.chown(directory, -1, gid)
+        directory = os.path.dirname(directory)
+
+
 def append_line(path, line):
     """Add line (str without a line break) to the file at path, mode 0640, and have it on the disk.
 

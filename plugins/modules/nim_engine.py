@@ -151,6 +151,8 @@ def packed(params, check_mode):
         wanted = _write(path, *named, params["reserve_bytes"])
     elif there and not changed:
         changed = _belongs(path, check_mode)
+    if not check_mode:
+        _files.admit_reader(os.path.dirname(path))
     return {"changed": changed, "engine": engine, **wanted._asdict()}
 
 

@@ -103,3 +103,19 @@ def test_one_writer_at_a_time(tmp_path):
     for process in processes:
         process.join()
     assert _files.read_json(path) == {"count": 80}
+
+
+def test_who_logged_in_is_let_into_what_is_closed_to_others(tmp_path, monkeypatch):
+    closed = tmp_path / "closed"
+    (closed / "open" / "private").mkdir(parents=True)
+    modes = {closed: 0o750, closed / "open": 0o755, closed / "open" / "private": 0o750}
+    for path, mode in modes.items():
+        path.chmod(mode)
+    given = []
+    monkeypatch.setattr(_files.os, "chown", lambda path, uid, gid: given.append((path, uid, gid)))
+    monkeypatch.setattr(_files, "reader", lambda: (4711, 4712))
+    tmp_path.chmod(0o755)
+    _files.admit_reader(str(closed / "open" / "private"))
+    ours = [one for one in given if one[0].startswith(str(closed))]
+    assert ours == [(str(closed / "open" / "private"), -1, 4712), (str(closed), -1, 4712)]
+    assert {path: path.stat().st_mode & 0o777 for path in modes} == modes
