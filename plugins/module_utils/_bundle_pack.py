@@ -116,6 +116,7 @@ class Packing:
                 caches[model["name"]] = self._cache(model, files)
         document = _bundle.manifest(images, weights, caches, files)
         _files.write_json(os.path.join(self._directory, MANIFEST), document)
+        _files.lend(self._directory)
         return document
 
     def _image(self, image, files):
@@ -182,7 +183,6 @@ class Packing:
         """A new file of the bundle, open for writing, that only who logged in may read."""
         path = os.path.join(self._directory, name)
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        _files.admit_reader(os.path.dirname(path))
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         os.fchown(descriptor, *_files.reader())
         return open(descriptor, "wb")

@@ -72,6 +72,19 @@ def admit_reader(directory):
         directory = os.path.dirname(directory)
 
 
+def lend(directory):
+    """Let who logged in read all that lies in directory (path), and reach it: what is not theirs is given to their group.
+
+    So is what is linked from elsewhere; modes stay, and with them nobody else may read more than before.
+    """
+    uid, gid = reader()
+    for parent, _directories, files in os.walk(directory):
+        for path in (parent, *(os.path.join(parent, name) for name in files)):
+            if os.stat(path).st_uid != uid:
+                os.chown(path, -1, gid)
+    admit_reader(directory)
+
+
 def append_line(path, line):
     """Add line (str without a line break) to the file at path, mode 0640, and have it on the disk.
 

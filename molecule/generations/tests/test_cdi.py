@@ -21,7 +21,8 @@ SPEC = "/etc/cdi/nvidia.yaml"
 RESTART = """
 before=$(cat /run/docker.pid)
 kill "$before"
-until now=$(cat /run/docker.pid) && [ "$now" != "$before" ] && docker version; do sleep 0.1; done >/dev/null 2>&1
+timeout 60 sh -c 'until now=$(cat /run/docker.pid) && [ "$now" != "$0" ] && docker version; do sleep 0.1; done' "$before" \
+    >/dev/null 2>&1
 """
 START = "docker ps --all --quiet --filter label=llmops.nim.model | xargs docker start"
 CONFIG = "/etc/docker/daemon.json"
@@ -33,7 +34,8 @@ FAULTS = {
     ),
     "there is no specification": (
         f"mv {SPEC} /root",
-        f"mv /root/nvidia.yaml {SPEC}",
+        # Docker looks again when a file is written, and not when one is moved there.
+        f"cp /root/nvidia.yaml {SPEC} && rm /root/nvidia.yaml",
         ["No CDI specification names an NVIDIA GPU", "/etc/cdi", "nvidia-ctk cdi generate"],
     ),
     "the driver is not in the specification": (

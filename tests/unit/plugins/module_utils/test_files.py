@@ -119,3 +119,18 @@ def test_who_logged_in_is_let_into_what_is_closed_to_others(tmp_path, monkeypatc
     ours = [one for one in given if one[0].startswith(str(closed))]
     assert ours == [(str(closed / "open" / "private"), -1, 4712), (str(closed), -1, 4712)]
     assert {path: path.stat().st_mode & 0o777 for path in modes} == modes
+
+
+def test_what_is_lent_is_given_to_the_group_of_who_logged_in(tmp_path, monkeypatch):
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "object").write_text("")
+    given = []
+    monkeypatch.setattr(_files.os, "chown", lambda path, uid, gid: given.append((path, uid, gid)))
+    monkeypatch.setattr(_files, "reader", lambda: (4711, 4712))
+    _files.lend(str(tmp_path))
+    for path in (tmp_path, tmp_path / "weights", tmp_path / "weights" / "object"):
+        assert (str(path), -1, 4712) in given
+    given.clear()
+    monkeypatch.setattr(_files, "reader", lambda: (os.getuid(), os.getgid()))
+    _files.lend(str(tmp_path))
+    assert given == []
