@@ -73,9 +73,9 @@ def admit_reader(directory):
 
 
 def lend(directory):
-    """Let who logged in read all that lies in directory (path), and reach it: what is not theirs is given to their group.
+    """Let who logged in reach directory (path) and read all in it: what is not theirs is given to their group.
 
-    So is what is linked from elsewhere; modes stay, and with them nobody else may read more than before.
+    So is what is linked from elsewhere. Modes stay, so that nobody else may read more than before.
     """
     uid, gid = reader()
     for parent, _directories, files in os.walk(directory):

@@ -21,8 +21,8 @@ SPEC = "/etc/cdi/nvidia.yaml"
 RESTART = """
 before=$(cat /run/docker.pid)
 kill "$before"
-timeout 60 sh -c 'until now=$(cat /run/docker.pid) && [ "$now" != "$0" ] && docker version; do sleep 0.1; done' "$before" \
-    >/dev/null 2>&1
+answers='until now=$(cat /run/docker.pid) && [ "$now" != "$0" ] && docker version; do sleep 0.1; done'
+timeout 60 sh -c "$answers" "$before" >/dev/null 2>&1
 """
 START = "docker ps --all --quiet --filter label=llmops.nim.model | xargs docker start"
 CONFIG = "/etc/docker/daemon.json"
