@@ -24,7 +24,7 @@ INVENTORIES = (lab.INVENTORY, "molecule/secrets/inventory")
 PLACES = json.loads(Path(__file__).parents[1].joinpath("places.json").read_text())
 # Parts of deploy.yml and rollback.yml, and the lab's own.
 PARTS = {"activate", "reach_gateways", "stage", "lab_up", "lab_down"}
-LOOKING = ["status", "history", "verify", "diagnose", "check"]
+LOOKING = ["status", "history", "verify", "diagnose", "check", "report"]
 
 
 class Story:
@@ -127,8 +127,11 @@ class Story:
         ended["deploy that fails"] = self.run("deploy that fails", "deploy", **failing)
         ended["next deploy"] = self.run("next deploy", "deploy", lab_env={"LAB_NOTE": "next"})
         self.next = self.variables_of_what_runs()
-        side_by_side = {name: self.begin(name) for name in LOOKING}
+        page = str(self.control / "report.html")
+        side_by_side = {name: self.begin(name, nim_report_file=page) for name in LOOKING}
         ended |= {name: self.end(name, process) for name, process in side_by_side.items()}
+        packed = {"nim_bundle_host": HOST, "nim_bundle": str(self.control / "bundle")}
+        ended["bundle"] = self.run("bundle", "bundle", lab_env={"LAB_NOTE": "next"}, **packed)
         for name in ("gateway", "rollback", "prune"):
             ended[name] = self.run(name, name)
         return ended
