@@ -73,15 +73,15 @@ def admit_reader(directory):
 
 
 def lend(directory):
-    """Let who logged in reach directory (path) and read all in it: what is not theirs is given to their group.
+    """Let who logged in reach directory (path) and read all in it, which is given to them.
 
-    So is what is linked from elsewhere. Modes stay, so that nobody else may read more than before.
+    So is what is linked from elsewhere. Groups and modes stay: containers read weights as members of group 0.
     """
-    uid, gid = reader()
+    uid, _gid = reader()
     for parent, _directories, files in os.walk(directory):
         for path in (parent, *(os.path.join(parent, name) for name in files)):
             if os.stat(path).st_uid != uid:
-                os.chown(path, -1, gid)
+                os.chown(path, uid, -1)
     admit_reader(directory)
 
 

@@ -121,7 +121,7 @@ def test_who_logged_in_is_let_into_what_is_closed_to_others(tmp_path, monkeypatc
     assert {path: path.stat().st_mode & 0o777 for path in modes} == modes
 
 
-def test_what_is_lent_is_given_to_the_group_of_who_logged_in(tmp_path, monkeypatch):
+def test_what_is_lent_is_given_to_who_logged_in_and_stays_in_its_group(tmp_path, monkeypatch):
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "object").write_text("")
     given = []
@@ -129,7 +129,9 @@ def test_what_is_lent_is_given_to_the_group_of_who_logged_in(tmp_path, monkeypat
     monkeypatch.setattr(_files, "reader", lambda: (4711, 4712))
     _files.lend(str(tmp_path))
     for path in (tmp_path, tmp_path / "weights", tmp_path / "weights" / "object"):
-        assert (str(path), -1, 4712) in given
+        assert (str(path), 4711, -1) in given
+        if path.is_file():
+            assert [one for one in given if one[0] == str(path)] == [(str(path), 4711, -1)]
     given.clear()
     monkeypatch.setattr(_files, "reader", lambda: (os.getuid(), os.getgid()))
     _files.lend(str(tmp_path))
