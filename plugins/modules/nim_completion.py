@@ -2,6 +2,8 @@
 # Copyright: the llmops.nim authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
+# Documentation alone: the action plugin of this name does it all.
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -14,7 +16,7 @@ description:
     An HTTP 200 alone proves nothing.
   - Whatever is asked, the endpoint has to name O(model) in C(/v1/models), each answer has to bear that id, and no
     answer may be empty or one token over and over, such as C(!!!!!!).
-  - Meant to run on the control node, C(delegate_to=localhost), so that the way to the endpoint is proven as well.
+  - Runs on the control node, wherever the task is delegated to, so that the way to the endpoint is proven as well.
 requirements:
   - openai >= 1.26
 attributes:
@@ -113,7 +115,6 @@ EXAMPLES = r"""
         expect: Paris
         reject: "(?i)as an AI"
         finish_reason: [stop]
-  delegate_to: localhost
 
 - name: Verify through the gateway that the model is not slower than it was
   llmops.nim.nim_completion:
@@ -124,7 +125,6 @@ EXAMPLES = r"""
     samples: 5
     reference_ttft_seconds: 0.042
     max_ttft_ratio: 2
-  delegate_to: localhost
 """
 
 RETURN = r"""
@@ -184,26 +184,3 @@ problems:
   type: list
   elements: dict
 """
-
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
-from ansible_collections.llmops.nim.plugins.module_utils._answers import median_ttft
-from ansible_collections.llmops.nim.plugins.module_utils._completion import ARGUMENTS, OPENAI_ERROR, openai, verify
-from ansible_collections.llmops.nim.plugins.module_utils._problem import report
-
-
-def main():
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    if openai is None:
-        module.fail_json(msg=missing_required_lib("openai"), exception=OPENAI_ERROR)
-    answers, found = verify(module.params, dry=module.check_mode)
-    result = {"answers": answers, "ttft_seconds": median_ttft(answers)}
-    if found:
-        module.fail_json(
-            msg=report(found), problem=found[0].as_dict(), problems=[one.as_dict() for one in found], **result
-        )
-    module.exit_json(changed=False, **result)
-
-
-if __name__ == "__main__":
-    main()

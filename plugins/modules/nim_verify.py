@@ -2,6 +2,8 @@
 # Copyright: the llmops.nim authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
+# Documentation alone: the action plugin of this name does it all.
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -13,7 +15,7 @@ description:
   - Asks many endpoints what M(llmops.nim.nim_completion) asks of one, side by side and in one call, so that fifty
     servers cost little more than one. Fails when any answer is not what it should be, after all were asked, and tells
     everything that is wrong.
-  - Meant to run on the control node, once a run, so that the ways to the endpoints are proven as well.
+  - Runs on the control node, wherever the task is delegated to, so that the ways to the endpoints are proven as well.
 requirements:
   - openai >= 1.26
 attributes:
@@ -65,7 +67,6 @@ EXAMPLES = r"""
         gateway: true
     api_key: "{{ gateway_api_keys | first }}"
     ca_path: /etc/ssl/gateway_ca.pem
-  delegate_to: localhost
   run_once: true
 """
 
@@ -97,71 +98,3 @@ results:
       description: The same in words, or empty.
       type: str
 """
-
-from concurrent.futures import ThreadPoolExecutor
-
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-
-from ansible_collections.llmops.nim.plugins.module_utils._answers import median_ttft
-from ansible_collections.llmops.nim.plugins.module_utils._completion import ARGUMENTS, OPENAI_ERROR, openai, verify
-from ansible_collections.llmops.nim.plugins.module_utils._problem import report
-
-ENDPOINT = dict(
-    {name: ARGUMENTS[name] for name in ("base_url", "model", "api", "checks", "timeout")},
-    host={"type": "str", "default": ""},
-    gateway={"type": "bool", "default": False},
-)
-
-
-def wishes(params):
-    """The endpoints as nim_completion takes them, each with its host (list of dict); what is wrong with them (str)."""
-    validated = [ArgumentSpecValidator(ENDPOINT).validate(one) for one in params["endpoints"]]
-    wrong = [f"endpoints[{place}]: {message}" for place, one in enumerate(validated) for message in one.error_messages]
-    single = {name: option.get("default") for name, option in ARGUMENTS.items()}
-    return [_wish(dict(single, **one.validated_parameters), params) for one in validated], "; ".join(wrong)
-
-
-def _wish(one, params):
-    return dict(one, api_key=params["api_key"], ca_path=params["ca_path"]) if one["gateway"] else one
-
-
-def judged(wish, dry):
-    """What came of one endpoint (dict of the RETURN block's results)."""
-    answers, found = verify(wish, dry)
-    told = report(found) if found else ""
-    return {
-        "host": wish["host"],
-        "base_url": wish["base_url"],
-        "answers": answers,
-        "ttft_seconds": median_ttft(answers),
-        "problems": [one.as_dict() for one in found],
-        "msg": f"{wish['host']}: {told}" if told and wish["host"] else told,
-    }
-
-
-def main():
-    module = AnsibleModule(
-        argument_spec={
-            "endpoints": {"type": "list", "elements": "dict", "required": True},
-            "api_key": {"type": "str", "no_log": True},
-            "ca_path": {"type": "path"},
-            "parallel": {"type": "int", "default": 32},
-        },
-        supports_check_mode=True,
-    )
-    if openai is None:
-        module.fail_json(msg=missing_required_lib("openai"), exception=OPENAI_ERROR)
-    asked, wrong = wishes(module.params)
-    if wrong:
-        module.fail_json(msg=wrong, results=[])
-    with ThreadPoolExecutor(max(module.params["parallel"], 1)) as pool:
-        results = list(pool.map(lambda wish: judged(wish, module.check_mode), asked))
-    found = [one["msg"] for one in results if one["msg"]]
-    if found:
-        module.fail_json(msg="\n".join(found), results=results)
-    module.exit_json(changed=False, results=results)
-
-
-if __name__ == "__main__":
-    main()

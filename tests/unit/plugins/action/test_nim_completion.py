@@ -11,10 +11,11 @@ import ssl
 
 import pytest
 import yaml
-from ansible.module_utils import basic
+from actions import act
 from nim_server import NimServer
 from registry_server import certificate
 
+from ansible_collections.llmops.nim.plugins.action import nim_completion as action
 from ansible_collections.llmops.nim.plugins.modules import nim_completion
 
 pytest.importorskip("openai")
@@ -29,17 +30,12 @@ def nim():
 
 
 @pytest.fixture
-def run(nim, monkeypatch, capsys):
-    """Run the module; its result (dict)."""
+def run(nim):
+    """Run the action; its result (dict)."""
 
-    def call(**params):
+    def call(check_mode=False, **params):
         params = {"base_url": nim.address + "/v1", "model": "wren", "checks": [PARIS], **params}
-        arguments = json.dumps({"ANSIBLE_MODULE_ARGS": params})
-        monkeypatch.setattr(basic, "_ANSIBLE_ARGS", arguments.encode())
-        monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
-        with pytest.raises(SystemExit):
-            nim_completion.main()
-        return json.loads(capsys.readouterr().out)
+        return act(action, params, check_mode)
 
     return call
 
@@ -61,14 +57,14 @@ def test_a_right_answer(nim, run):
 def test_all_is_documented(run):
     documented = yaml.safe_load(nim_completion.RETURN)
     right, wrong = run(), run(checks=[dict(PARIS, expect="Rennes")])
-    assert set(right) | set(wrong) <= set(documented) | {"changed", "failed", "invocation", "msg"}
+    assert set(right) | set(wrong) <= set(documented) | {"changed", "failed", "msg"}
     assert set(right["answers"][0]) == set(documented["answers"]["contains"])
     options = yaml.safe_load(nim_completion.DOCUMENTATION)["options"]
-    assert set(options) == set(nim_completion.ARGUMENTS)
-    for name, option in nim_completion.ARGUMENTS.items():
+    assert set(options) == set(action.ARGUMENTS)
+    for name, option in action.ARGUMENTS.items():
         for key in ("type", "default", "choices", "elements", "required"):
             assert options[name].get(key) == option.get(key), name
-    assert set(options["checks"]["suboptions"]) == set(nim_completion.ARGUMENTS["checks"]["options"])
+    assert set(options["checks"]["suboptions"]) == set(action.ARGUMENTS["checks"]["options"])
 
 
 def test_any_answer_will_do_without_questions_but_garbage_does_not(nim, run):
@@ -160,6 +156,20 @@ def test_keys_and_headers_reach_the_gateway_and_nothing_else(nim, run):
     assert "tenant-of-the-gateway" not in json.dumps(result)
 
 
+def test_a_key_that_a_server_repeats_is_not_told(nim, run):
+    nim.statuses["/v1/completions"] = (401, {"error": {"message": f"{KEY} is none of ours"}})
+    result = run(api_key=KEY)
+    assert "is none of ours" in result["msg"]
+    assert KEY not in json.dumps(result)
+
+
+@pytest.mark.parametrize("wrong", [{"samples": "many"}, {"api": "poetry"}, {"key": KEY}], ids=str)
+def test_options_that_are_none(nim, run, wrong):
+    result = run(**wrong)
+    assert next(iter(wrong)) in result["msg"]
+    assert not nim.requests
+
+
 @pytest.mark.parametrize(
     ("status", "message", "word"),
     [
@@ -209,7 +219,7 @@ def test_nobody_there(run):
 
 
 def test_check_mode_asks_nothing(nim, run):
-    assert run(_ansible_check_mode=True)["answers"] == []
+    assert run(check_mode=True)["answers"] == []
     assert nim.requests == []
 
 

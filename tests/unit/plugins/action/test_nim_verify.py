@@ -9,9 +9,10 @@ import json
 
 import pytest
 import yaml
-from ansible.module_utils import basic
+from actions import act
 from nim_server import NimServer
 
+from ansible_collections.llmops.nim.plugins.action import nim_verify as action
 from ansible_collections.llmops.nim.plugins.modules import nim_verify
 
 pytest.importorskip("openai")
@@ -31,26 +32,16 @@ def other():
         yield server
 
 
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the module; its result (dict)."""
-
-    def call(*endpoints, **params):
-        arguments = json.dumps({"ANSIBLE_MODULE_ARGS": dict(params, endpoints=endpoints)})
-        monkeypatch.setattr(basic, "_ANSIBLE_ARGS", arguments.encode())
-        monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
-        with pytest.raises(SystemExit):
-            nim_verify.main()
-        return json.loads(capsys.readouterr().out)
-
-    return call
+def run(*endpoints, check_mode=False, **params):
+    """Run the action; its result (dict)."""
+    return act(action, dict(params, endpoints=list(endpoints)), check_mode)
 
 
 def endpoint(server, host="gpu1", **more):
     return {"host": host, "base_url": server.address + "/v1", "model": "wren", "checks": [PARIS], **more}
 
 
-def test_all_answer_right(nim, other, run):
+def test_all_answer_right(nim, other):
     result = run(endpoint(nim), endpoint(other, "gpu2"))
     assert not result.get("failed")
     assert [(one["host"], one["msg"]) for one in result["results"]] == [("gpu1", ""), ("gpu2", "")]
@@ -59,7 +50,7 @@ def test_all_answer_right(nim, other, run):
     assert set(result["results"][0]) == set(documented)
 
 
-def test_one_that_does_not_spares_the_others_no_question(nim, other, run):
+def test_one_that_does_not_spares_the_others_no_question(nim, other):
     result = run(endpoint(nim, checks=[dict(PARIS, expect="Rennes")]), endpoint(other, "gpu2"))
     assert result["failed"]
     assert result["msg"].startswith("gpu1: ")
@@ -69,7 +60,7 @@ def test_one_that_does_not_spares_the_others_no_question(nim, other, run):
     assert other.asked("/v1/completions")
 
 
-def test_the_key_is_for_gateways_alone_and_never_told(nim, other, run):
+def test_the_key_is_for_gateways_alone_and_never_told(nim, other):
     result = run(endpoint(nim), endpoint(other, "edge", gateway=True), api_key=KEY)
     assert KEY not in json.dumps(result)
     assert KEY not in str(nim.requests)
@@ -80,7 +71,7 @@ def test_the_key_is_for_gateways_alone_and_never_told(nim, other, run):
     ("wrong", "words"),
     [({"model": None}, "model"), ({"checks": [{"prompt": "?"}]}, "expect"), ({"port": 8000}, "port")],
 )
-def test_an_endpoint_that_is_none(nim, run, wrong, words):
+def test_an_endpoint_that_is_none(nim, wrong, words):
     one = {key: value for key, value in dict(endpoint(nim), **wrong).items() if value is not None}
     result = run(endpoint(nim), one)
     assert result["failed"]
@@ -89,6 +80,6 @@ def test_an_endpoint_that_is_none(nim, run, wrong, words):
     assert not nim.asked("/v1/completions")
 
 
-def test_nothing_is_asked_in_check_mode(nim, run):
-    assert not run(endpoint(nim), _ansible_check_mode=True).get("failed")
+def test_nothing_is_asked_in_check_mode(nim):
+    assert not run(endpoint(nim), check_mode=True).get("failed")
     assert not nim.asked("/v1/completions")
