@@ -9,7 +9,7 @@ import urllib.request
 import fleet
 import pytest
 
-from lab import API_KEY, recap, run
+from lab import API_KEY, ROOT, recap, run
 
 # What moving no bytes and building no engine leaves as it is.
 BYTES = r"""
@@ -35,9 +35,19 @@ def outcomes(output):
     return {words[0]: " ".join(words[3:]) for words in map(str.split, table.splitlines()) if len(words) > 3}
 
 
-def test_new_weights_in_three_ways_and_with_keys_from_now_on(v1, load):
+# Of a rollout on a server, what gateways are asked for it among them, beyond the transfers.
+CALLS = 11
+TRANSFERS = {"llmops.nim.lfs_snapshot", "llmops.nim.nim_image"}
+
+
+def test_new_weights_in_three_ways_and_with_keys_from_now_on(v1, load, tmp_path):
     assert set(load.next()) == {"v1"}
-    done = fleet.deploy("v2", nim_serial=[1, 10], gateway_api_keys=[API_KEY])
+    counting = {
+        "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "molecule/shared/callbacks"),
+        "ANSIBLE_CALLBACKS_ENABLED": "module_calls",
+        "LAB_CALLS": str(tmp_path / "calls"),
+    }
+    done = fleet.deploy("v2", nim_serial=[1, 10], gateway_api_keys=[API_KEY], environment=counting)
     assert done.returncode == 0, done.stdout
     assert set(load.next()) == {"v2"}
     found = outcomes(done.stdout)
@@ -46,6 +56,15 @@ def test_new_weights_in_three_ways_and_with_keys_from_now_on(v1, load):
     }
     seen = fleet.look_at_all()
     assert {host: one.previous for host, one in seen.items()} == v1
+    assert_few(json.loads((tmp_path / "calls").read_text())["calls"])
+
+
+def assert_few(calls):
+    """Goes red when a module call more is made for every server. calls: {host: {module: int}} of one rollout."""
+    # What is done once a run is done by the first.
+    for host in fleet.HOSTS[1:]:
+        asked = {module: times for module, times in calls[host].items() if module not in TRANSFERS}
+        assert sum(asked.values()) <= CALLS, (host, asked)
 
 
 def test_without_a_key_nobody_comes_in(v2):

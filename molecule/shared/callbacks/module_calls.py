@@ -21,6 +21,8 @@ AT_HOME = {
     "include_role",
     "include_tasks",
     "meta",
+    "llmops.nim.nim_completion",
+    "llmops.nim.nim_verify",
     "set_fact",
     "validate_argument_spec",
 }
