@@ -2,6 +2,7 @@
 # make test    everything CI runs: lint, unit tests, the report, ansible-test sanity, Galaxy's import, molecule
 # make check   the fast part of it: lint and unit tests
 # make test-gpu  the collection on a real NVIDIA GPU, on a machine set aside for it (docs/gpu.md)
+# make reference  docs/reference, anew from what the code says of itself
 # make bench   the times of the main job on this machine, beside a peer's
 # make bench_weights  the way of weights to 16 hosts beside other ways; hours
 # make lab     the lab alone
@@ -19,7 +20,7 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -E -H)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-.PHONY: help demo test check lint unit browser unit38 sanity molecule test-gpu bench bench_weights lab clean clean_lab
+.PHONY: help demo test check lint unit browser unit38 sanity molecule test-gpu reference bench bench_weights lab clean clean_lab
 .NOTPARALLEL:
 
 help:
@@ -88,6 +89,9 @@ test: check browser sanity molecule clean_lab
 test-gpu:
 	$(GPU_PYTHON) tests/gpu/run.py $(GPU_PACKAGES)
 	$(GPU_PYTHON) tests/gpu/memory.py
+
+reference: .venv/dev.stamp
+	python tests/docs/reference.py
 
 bench: lab
 	python tests/bench/run.py
