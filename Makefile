@@ -1,4 +1,5 @@
 # make demo    the main job on the lab: from weights on a hub to verified endpoints on two GPU servers
+# make demo WEIGHTS=FOLDER PROMPT="..."  the same for a small model of your own, or WEIGHTS=ORG/NAME of the hub
 # make test    everything CI runs: lint, unit tests, the report, ansible-test sanity, Galaxy's import, molecule
 # make check   the fast part of it: lint and unit tests
 # make test-gpu  the collection on a real NVIDIA GPU, on a machine set aside for it (docs/gpu.md)
@@ -39,9 +40,17 @@ lab: .venv/run.stamp
 	./lab/prepare engine
 	$(SUDO) .venv/bin/ansible-playbook playbooks/lab_up.yml
 
+# By environment, since a prompt may hold whatever a shell would read.
+export WEIGHTS PROMPT
 demo: lab
+ifeq ($(WEIGHTS),)
 	ansible-playbook playbooks/deploy.yml -i inventories/lab
 	python lab/show.py
+else
+	$(SUDO) env PATH="$$PATH" python lab/own.py "$$WEIGHTS"
+	ansible-playbook playbooks/deploy.yml -i inventories/lab -i inventories/lab_own --limit gpu3
+	python lab/show.py own
+endif
 
 check: lint unit unit38
 

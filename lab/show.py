@@ -1,23 +1,30 @@
-"""Ends the demo: asks every model of the lab the same question and says what to try next."""
+"""Ends the demo: asks every model of the lab the same question and says what to try next.
+
+show.py own    asks the one that rehearses weights of an operator's own
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
 import openai
 
-QUESTION = "What is the capital of France?"
+QUESTION = os.environ.get("PROMPT") or "What is the capital of France?"
 INVENTORY = "inventories/lab"
+OWN = "inventories/lab_own"
 
 
-def models():
-    """Every model of the lab's inventory: (host, address, model) in the order of the hosts."""
-    listing = subprocess.check_output(["ansible-inventory", "-i", INVENTORY, "--list"])
+def models(own):
+    """Every model of the lab's inventory, or those of one's own: (host, address, model) in the order of the hosts."""
+    inventories = ["-i", INVENTORY, "-i", OWN] if own else ["-i", INVENTORY]
+    listing = subprocess.check_output(["ansible-inventory", *inventories, "--list"])
     for host, variables in json.loads(listing)["_meta"]["hostvars"].items():
-        for model in variables["nim_models"]:
-            yield host, variables["ansible_host"], model
+        for model in variables.get("nim_models", []):
+            if not own or model["name"] == "own":
+                yield host, variables["ansible_host"], model
 
 
 def ask(address, model):
@@ -26,17 +33,18 @@ def ask(address, model):
     return answer.choices[0].text.strip()
 
 
-def main():
+def main(own=False):
     print(f"\n  Question: {QUESTION}\n")
-    for host, address, model in models():
+    for host, address, model in models(own):
         print(f"  {host}  {model['name']:<10} {model['weights']['repo']:<28} → {ask(address, model)}")
-    host, address, model = next(models())
+    host, address, model = next(models(own))
+    inventories = f"-i {INVENTORY} -i {OWN} --limit {host}" if own else f"-i {INVENTORY}"
     body = json.dumps({"model": model["name"], "prompt": QUESTION, "max_tokens": 64})
     print(
         f"""
 What to try next (with `. .venv/bin/activate`):
-  ansible-playbook playbooks/status.yml -i {INVENTORY}        who serves what
-  ansible-playbook playbooks/deploy.yml -i {INVENTORY}        again: nothing changes
+  ansible-playbook playbooks/status.yml {inventories}        who serves what
+  ansible-playbook playbooks/deploy.yml {inventories}        again: nothing changes
   ssh -F .lab/keys/ssh_config {host}                                   look around on a server: docker ps, nvidia-smi
   ssh -F .lab/keys/ssh_config {host} 'sudo docker logs $(sudo docker ps -q -f label=llmops.nim.model={model["name"]})'
   curl -s http://{address}:{model["port"]}/v1/completions -H 'Content-Type: application/json' -d '{body}'
@@ -45,4 +53,4 @@ What to try next (with `. .venv/bin/activate`):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(own=sys.argv[1:] == ["own"]))

@@ -5,10 +5,17 @@
 
 A repository is one commit a version, written by git fast-import. What .gitattributes gives to LFS is stored as an
 object by its sha256 and committed as its pointer, byte for byte what git-lfs would commit.
+
+seed.py NAME < FOLDER.tar    makes lab/NAME of a folder of an operator's own, in the place of what it was
 """
 
 import hashlib
+import shutil
 import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
 
 GITATTRIBUTES = b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"
 AUTHOR = b"The lab <lab@hub.lab>"
@@ -96,6 +103,17 @@ def fast_import(versions):
     return b"".join(stream)
 
 
+def make(repository, versions):
+    """Make a bare repository of versions, each (tag or None, folder, damage or None), with LFS objects in its lfs."""
+    objects = repository / "lfs"
+    subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", repository], check=True)
+    objects.mkdir()
+    for key in ("uploadpack.allowFilter", "uploadpack.allowReachableSHA1InWant"):
+        subprocess.run(["git", "-C", repository, "config", key, "true"], check=True)
+    stream = fast_import([(tag, version(folder, damage, objects)) for tag, folder, damage in versions])
+    subprocess.run(["git", "-C", repository, "fast-import", "--quiet"], input=stream, check=True)
+
+
 def seed(weights, root):
     """Make every repository of REPOSITORIES from the folder weights in the folder root: root/lab/<name>.git.
 
@@ -105,11 +123,17 @@ def seed(weights, root):
         if not all((weights / folder).is_dir() for _tag, folder, _damage in versions):
             print(f"no weights for lab/{name}", flush=True)
             continue
+        make(root / "lab" / (name + ".git"), [(tag, weights / folder, damage) for tag, folder, damage in versions])
+
+
+def main(name, root=Path("/srv/hub")):
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as archive:
+            archive.extractall(folder)
         repository = root / "lab" / (name + ".git")
-        objects = repository / "lfs"
-        subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", repository], check=True)
-        objects.mkdir()
-        for key in ("uploadpack.allowFilter", "uploadpack.allowReachableSHA1InWant"):
-            subprocess.run(["git", "-C", repository, "config", key, "true"], check=True)
-        stream = fast_import([(tag, version(weights / folder, damage, objects)) for tag, folder, damage in versions])
-        subprocess.run(["git", "-C", repository, "fast-import", "--quiet"], input=stream, check=True)
+        shutil.rmtree(repository, ignore_errors=True)
+        make(repository, [(None, Path(folder), None)])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

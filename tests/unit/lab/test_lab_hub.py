@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import importlib
+import io
 import shutil
 import socket
 import ssl
 import subprocess
+import tarfile
 import threading
 import urllib.error
 import urllib.request
@@ -192,3 +194,21 @@ def test_the_proxy_leads_to_registry_and_hub_alone(modules, monkeypatch, request
     with socket.create_connection(("127.0.0.1", proxy.start(0)), timeout=20) as connection:
         connection.sendall(request_line + b"\r\n\r\n")
         assert connection.recv(100).partition(b" ")[2].startswith(answer)
+
+
+def test_weights_of_one_s_own_become_a_repository_that_can_be_replaced(modules, tmp_path, monkeypatch):
+    seed = modules[2]
+    for answer in (b"one", b"two"):
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            for name, content in {"config.json": b"{}", "model.safetensors": answer}.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+        archive.seek(0)
+        monkeypatch.setattr(seed.sys, "stdin", io.TextIOWrapper(archive))
+        seed.main("own", tmp_path)
+        shown = ["git", "-C", tmp_path / "lab/own.git", "show", "main:model.safetensors"]
+        pointer = subprocess.run(shown, capture_output=True, check=True).stdout
+        assert pointer == seed.pointer(answer)[0]
+        assert (tmp_path / "lab/own.git/lfs" / seed.pointer(answer)[1]).read_bytes() == answer

@@ -1,7 +1,7 @@
 # Copyright: the llmops.nim authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-"""A Llama checkpoint that is loaded, and text that it goes on with: mistral.rs on the CPU."""
+"""A checkpoint that is loaded, and text that it goes on with: mistral.rs on the CPU, whose architectures it has."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from mistralrs import Architecture, ChatCompletionRequest, ModelDType, Runner, Which
+from mistralrs import ChatCompletionRequest, ModelDType, Runner, Which
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Llm:
             self._settings["chat_template"] = Path(chat_template_file).read_text(encoding="utf-8")
         # Only a chat request streams, so a prompt goes in as one message, through a template that leaves it as it is.
         self._runner = Runner(
-            which=Which.Plain(model_id=str(folder), arch=Architecture.Llama, dtype=ModelDType.F32),
+            which=Which.Plain(model_id=str(folder), dtype=ModelDType.F32),
             jinja_explicit=str(Path(__file__).parent / "prompt_as_it_is.jinja"),
             token_source="none",
             max_seqs=64,
