@@ -1,0 +1,65 @@
+"""What the documents tell an operator to type, typed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "shared"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests/docs"))
+
+import commands
+
+from lab import ROOT
+
+COMMANDS = commands.table()["lab"]
+LISTING = ROOT / "tests/unit/fixtures/profiles/nim_1.8_h100.txt"
+# What each is to have said, by the start of its name; the others, that nothing was changed.
+SAYS = {
+    "playbooks/diagnose.yml -i": "(model capitals): it serves",
+    "playbooks/diagnose.yml -e": "The GPU's memory is too small",
+    "playbooks/status.yml": "RELEASE",
+    "playbooks/history.yml": "activated",
+    "playbooks/check.yml": "gpu1: nothing is wrong",
+    "localhost": "profile",
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """All of them, two at a time: {command: process that has ended}, in a folder that has what they read and write."""
+    folder = tmp_path_factory.mktemp("operator")
+    for name in ("playbooks", "deploy.yml", "inventories", "collections", ".lab"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "listing.txt").write_bytes(LISTING.read_bytes())
+    (folder / "nim.log").write_text("torch.OutOfMemoryError: CUDA out of memory\nEngine process failed to start\n")
+    plain = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
+
+    def run(command):
+        program, *rest = [part.replace("$PWD", str(folder)) for part in commands.on_the_lab(command)]
+        line = [str(Path(sys.executable).with_name(program)), *rest]
+        environment = dict(os.environ, PWD=str(folder), **plain)
+        return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True)
+
+    with ThreadPoolExecutor(2) as pool:
+        yield dict(zip(COMMANDS, pool.map(run, COMMANDS))), folder
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_it_ends_green_changes_nothing_and_says_what_it_should(runs, command):
+    done = runs[0][command]
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "changed: [" not in done.stdout
+    for start, said in SAYS.items():
+        if command.partition(" ")[2].startswith(start):
+            assert said in " ".join(done.stdout.split()), done.stdout
+
+
+def test_it_leaves_what_it_was_to_leave(runs):
+    assert (runs[1] / "check.json").read_text().startswith("{")
+    assert "NIM fleet" in (runs[1] / "fleet.html").read_text()
