@@ -34,7 +34,7 @@ SAYS = {
 def runs(tmp_path_factory):
     """All of them, two at a time: {command: process that has ended}, in a folder that has what they read and write."""
     folder = tmp_path_factory.mktemp("operator")
-    for name in ("playbooks", "deploy.yml", "inventories", "collections", ".lab"):
+    for name in ("playbooks", "roles", "deploy.yml", "inventories", "collections", ".lab"):
         (folder / name).symlink_to(ROOT / name)
     (folder / "listing.txt").write_bytes(LISTING.read_bytes())
     (folder / "nim.log").write_text("torch.OutOfMemoryError: CUDA out of memory\nEngine process failed to start\n")
