@@ -63,3 +63,11 @@ def test_it_ends_green_changes_nothing_and_says_what_it_should(runs, command):
 def test_it_leaves_what_it_was_to_leave(runs):
     assert (runs[1] / "check.json").read_text().startswith("{")
     assert "NIM fleet" in (runs[1] / "fleet.html").read_text()
+
+
+def test_the_demo_ends_with_the_answers():
+    environment = dict(os.environ, PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}", PROMPT="")
+    shown = subprocess.run([sys.executable, "lab/show.py"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+    assert "The capital of France is Paris." in shown.stdout
+    assert "The capital of France is Rennes." in shown.stdout
