@@ -73,14 +73,19 @@ def _entry(release, kind, what):
     }
 
 
+def snapshot(release):
+    """The path (str) of the snapshot that a release (dict as _host_docker.releases()) has mounted, or None."""
+    sources = [mount.rsplit(":", 2)[0] for mount in release["settings"]["mounts"]]
+    return next((one for one in sources if release["commit"] and os.path.basename(one)[:40] == release["commit"]), None)
+
+
 def altered(release, deep=False):
     """What is wrong with the snapshot that a release (dict as _host_docker.releases()) has mounted (str), or None.
 
     Compares names, sizes, modes and modification times with what was published. deep: reads all files as well, and
     names each that is altered.
     """
-    sources = [mount.rsplit(":", 2)[0] for mount in release["settings"]["mounts"]]
-    path = next((one for one in sources if release["commit"] and os.path.basename(one)[:40] == release["commit"]), None)
+    path = snapshot(release)
     if path is None:
         return None
     manifest = _snapshot.read_manifest(path + ".manifest.json")

@@ -22,7 +22,9 @@ from ansible_collections.llmops.nim.plugins.module_utils._models import LABEL
 
 # After these the release of the record is the one that serves. found: it served, and no run had recorded it.
 SERVING = ("activated", "rolled_back", "found")
-EVENTS = (*SERVING, "failed")
+# A measurement befalls no release: it changes neither which one serves nor what happened last.
+MEASURED = "benchmarked"
+EVENTS = (*SERVING, "failed", MEASURED)
 
 # Free text is quoted from logs and errors: keys as NGC and the hub issue them have no place in a ledger.
 _KEY = re.compile(r"\b(nvapi-|hf_)[A-Za-z0-9_-]{6,}|(?<=Bearer )\S+")
@@ -85,7 +87,8 @@ def _read(home, model, history):
     if not found["current"]:
         kept = _files.read_json(state_path(home, model)) or {}
         found = {key: value if isinstance(value, dict) else None for key, value in ((k, kept.get(k)) for k in found)}
-    return dict(found, last=history[-1] if history else None)
+    happened = [one for one in history if one["event"] != MEASURED]
+    return dict(found, last=happened[-1] if happened else None)
 
 
 def models(home):
@@ -138,13 +141,16 @@ def unknown_release(model, container):
 def record(event, release, **details):
     """A record (dict) of an event (of EVENTS) that befell a release (dict) just now.
 
-    details: from, strategy, who, controller, run, reason, timings (dict of step to seconds), verdicts (list).
+    details: from, strategy, who, controller, run, reason, timings (dict of step to seconds), verdicts (list), measured
+    (dict of nim_benchmark).
     """
     given = {"from": None, "strategy": None, "who": None, "controller": None, "run": None, "reason": None}
     given.update(timings={}, verdicts=[])
     given.update((key, value) for key, value in details.items() if value is not None)
     given["reason"] = _safe(given["reason"])
     given["verdicts"] = _safe(given["verdicts"])
+    if "measured" in given:
+        given["measured"] = _safe(given["measured"])
     return dict(given, at=_clock.now(), event=event, release=release)
 
 

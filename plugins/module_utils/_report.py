@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from ansible_collections.llmops.nim.plugins.module_utils import _clock, _lock, _status
+from ansible_collections.llmops.nim.plugins.module_utils import _benchmark, _clock, _ledger, _lock, _status
 
 # In the order in which they begin. What a ledger times beside them comes after.
 STEPS = ("ready", "drain", "soak")
@@ -32,10 +32,11 @@ def facts(hosts):
     entries = _entries(hosts)
     return {
         "fleet": fleet(hosts),
-        "rollouts": [one for one in entries if "broken" not in one],
+        "rollouts": [one for one in entries if "broken" not in one and one["event"] != _ledger.MEASURED],
         "steps": steps(entries),
         "memory": memory(hosts),
         "answers": answers(hosts),
+        "benchmarks": benchmarks(entries),
         "problems": problems(hosts, entries),
     }
 
@@ -103,6 +104,7 @@ def _entry(record, host, model):
             "reason": record.get("reason"),
             "run": str(record.get("run") or record["at"]),
             "timings": timings,
+            "steps": _benchmark.points(record["measured"]) if record["event"] == _ledger.MEASURED else [],
         }
     except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
         return {"host": host, "model": model, "broken": f"{type(error).__name__}: {error}: {record!r}"[:300]}
@@ -132,6 +134,20 @@ def steps(entries, runs=5):
                 )
                 offset += seconds
     return found
+
+
+def benchmarks(entries):
+    """The last benchmarks (list of dict), of each host's model the newest of its last two releases; a row a step."""
+    newest = {}
+    for one in entries:
+        if one.get("steps"):
+            of_model = newest.setdefault((one["host"], one["model"]), {})
+            # The newest stands last.
+            of_model.pop(one["release"], None)
+            of_model[one["release"]] = one
+    kept = [one for releases in newest.values() for one in list(releases.values())[-2:]]
+    shared = ("host", "model", "release", "at")
+    return [dict(point, **{key: one[key] for key in shared}) for one in kept for point in one["steps"]]
 
 
 def memory(hosts):

@@ -63,8 +63,10 @@ options:
         one.
       - V(found) is for a release that serves and that no run has recorded, such as one that is older than the ledger.
         Where it is the current one already nothing is recorded.
+      - V(benchmarked) changes nothing of what serves.
+      - With O(state=read), return the records of this event alone.
     type: str
-    choices: [activated, failed, rolled_back, found]
+    choices: [activated, failed, rolled_back, found, benchmarked]
   from:
     description:
       - With O(state=recorded), the id of the release that served before. Where the ledger does not know it and its
@@ -85,6 +87,9 @@ options:
     type: list
     elements: raw
     default: []
+  measured:
+    description: With O(event=benchmarked), what M(llmops.nim.nim_benchmark) has measured.
+    type: dict
   run:
     description: An id of the run, other in each. Required unless O(state=read).
     type: str
@@ -160,7 +165,7 @@ previous:
 record:
   description: >-
     With O(state=recorded), the record: C(at) (UTC, ISO 8601), C(event), C(release) (as RV(current)), C(from),
-    C(strategy), C(who), C(controller), C(run), C(reason), C(timings) and C(verdicts).
+    C(strategy), C(who), C(controller), C(run), C(reason), C(timings), C(verdicts) and, of a benchmark, C(measured).
   returned: success, with O(state=recorded)
   type: dict
 lock:
@@ -193,12 +198,13 @@ ARGUMENTS = {
     "last": {"type": "int", "default": 20},
     "model": {"type": "str"},
     "container": {"type": "str"},
-    "event": {"type": "str", "choices": ["activated", "failed", "rolled_back", "found"]},
+    "event": {"type": "str", "choices": ["activated", "failed", "rolled_back", "found", "benchmarked"]},
     "from": {"type": "str"},
     "strategy": {"type": "str"},
     "reason": {"type": "str"},
     "timings": {"type": "dict", "default": {}},
     "verdicts": {"type": "list", "elements": "raw", "default": []},
+    "measured": {"type": "dict"},
     "run": {"type": "str"},
     "who": {"type": "str"},
     "controller": {"type": "str"},
@@ -212,7 +218,7 @@ REQUIRED_IF = [
     ("state", "locked", ("run",)),
     ("state", "unlocked", ("run",)),
 ]
-DETAILS = ("from", "strategy", "who", "controller", "run", "reason", "timings", "verdicts")
+DETAILS = ("from", "strategy", "who", "controller", "run", "reason", "timings", "verdicts", "measured")
 
 
 def release(docker, container):
@@ -231,7 +237,9 @@ def read(wanted, check):
     """Ledgers and lock."""
     found = {}
     for model in wanted["models"] or _ledger.models(wanted["home"]):
-        newest = _ledger.records(wanted["home"], model)[-wanted["last"] :] if wanted["last"] > 0 else []
+        known = _ledger.records(wanted["home"], model)
+        asked = [one for one in known if wanted["event"] in (None, one["event"])]
+        newest = asked[-wanted["last"] :] if wanted["last"] > 0 else []
         found[model] = dict(_ledger.read(wanted["home"], model), records=newest)
     return {"changed": False, "models": found, "lock": _lock.read(_lock.path(wanted["home"]))}
 

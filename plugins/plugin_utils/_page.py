@@ -16,6 +16,13 @@ _BAR, _FRAME = 26, 130
 # Told apart by those who see colours otherwise (Okabe and Ito), on a light and on a dark ground.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 FREE = "rgba(128,128,128,0.25)"
+_LOOK = {
+    "margin": {"l": 8, "r": 8, "t": 8, "b": 40},
+    "paper_bgcolor": "rgba(0,0,0,0)",
+    "plot_bgcolor": "rgba(0,0,0,0)",
+    "font": {"family": "system-ui, sans-serif", "size": 12},
+    "legend": {"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom"},
+}
 
 
 def page(facts, template, at):
@@ -29,7 +36,11 @@ def page(facts, template, at):
         raise AnsibleFilterError("The report needs plotly on the control node: pip install plotly") from None
 
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    charts = {"timeline": _chart(timeline(facts["steps"])), "memory": _chart(memory(facts["memory"]))}
+    charts = {
+        "timeline": _chart(timeline(facts["steps"])),
+        "memory": _chart(memory(facts["memory"])),
+        "benchmarks": _chart(benchmarks(facts["benchmarks"])),
+    }
     library = offline.get_plotlyjs() if any(charts.values()) else ""
     return environment.from_string(template).render(facts, at=at, charts=charts, library=library)
 
@@ -74,6 +85,29 @@ def memory(rows):
     return figure
 
 
+def benchmarks(points):
+    """The chart (plotly's Figure, None without any) of tokens per second and of time to first token, over clients."""
+    if not points:
+        return None
+    from plotly.subplots import make_subplots
+
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
+    names = dict.fromkeys((one["host"], one["model"], one["release"]) for one in points)
+    for name, colour in zip(names, _colours()):
+        ours = [one for one in points if (one["host"], one["model"], one["release"]) == name]
+        clients = [one["concurrency"] for one in ours]
+        line = {"x": clients, "name": " ".join(name), "mode": "lines+markers", "marker_color": colour}
+        figure.add_scatter(y=[one["throughput"] for one in ours], row=1, col=1, **line)
+        figure.add_scatter(y=[one["ttft"][0] for one in ours], row=2, col=1, showlegend=False, **line)
+    figure.update_layout(template="none", height=480, **_LOOK)
+    figure.update_xaxes(type="log", tickvals=sorted({one["concurrency"] for one in points}), gridcolor=FREE)
+    figure.update_xaxes(title="clients at the same time", row=2, col=1)
+    figure.update_yaxes(rangemode="tozero", gridcolor=FREE, automargin=True)
+    figure.update_yaxes(title="tokens/s", row=1, col=1)
+    figure.update_yaxes(title="first token, ms (p50)", row=2, col=1)
+    return figure
+
+
 def _colours():
     while True:
         yield from COLOURS
@@ -85,11 +119,7 @@ def _laid_out(figure, unit):
         barmode="overlay",
         template="none",
         height=_FRAME + _BAR * rows,
-        margin={"l": 8, "r": 8, "t": 8, "b": 40},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": "system-ui, sans-serif", "size": 12},
-        legend={"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom"},
+        **_LOOK,
         xaxis={"title": unit, "rangemode": "tozero", "gridcolor": FREE, "zeroline": False},
         yaxis={"automargin": True, "autorange": "reversed", "ticksuffix": " ", "type": "category"},
     )

@@ -13,19 +13,21 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from fleet_told import ANSWER, RELEASE, UNREACHABLE, host, record
+from fleet_told import ANSWER, RELEASE, UNREACHABLE, benchmark, host, record
 
 from ansible_collections.llmops.nim.plugins.module_utils import _report
 from ansible_collections.llmops.nim.plugins.plugin_utils import _page
 
 TEMPLATE = (Path(__file__).resolve().parents[2] / "playbooks/templates/report.html.j2").read_text(encoding="utf-8")
 HOSTILE = "<script>document.title = 'taken'</script></script><img src=x onerror=\"document.title = 'taken'\">"
+LATER = "2026-01-31T13:00:00Z"
 # What a reader would do and see, written into the page after it has loaded.
 LOOK = """<script>addEventListener("load", () => {
   const sort = document.querySelector("#fleet th button");
   const hosts = () => [...document.querySelectorAll("#fleet tbody tr")].map((row) => row.cells[0].textContent);
   sort.click(); const up = hosts(); sort.click(); const down = hosts();
   const seen = { up, down, charts: document.querySelectorAll(".plotly-graph-div .main-svg .trace.bars").length,
+    lines: document.querySelectorAll(".plotly-graph-div .main-svg .trace.scatter").length,
     overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
     ink: getComputedStyle(document.querySelector(".plotly-graph-div .xtick text") ?? document.body).fill,
     outside: performance.getEntriesByType("resource").map((one) => one.name), title: document.title };
@@ -77,7 +79,9 @@ def fleet():
     return {
         "gpu2": host(records=[failed], asked={"results": [{"item": "c", "answers": [dict(ANSWER, answer="パリ")]}]}),
         "首都-1": host(releases={"releases": [RELEASE], "drift": [drift], "lock": None}),
-        "gpu10": host(records=[record(reason=HOSTILE, who=HOSTILE), record(at=HOSTILE)]),
+        "gpu10": host(
+            records=[record(reason=HOSTILE, who=HOSTILE), record(at=HOSTILE), benchmark("1a2b3c4d", at=LATER)]
+        ),
         "gpu3": UNREACHABLE,
     }
 
@@ -97,10 +101,14 @@ def test_what_a_person_looks_for_is_there(tmp_path, fleet):
     for told in ("What is the capital of France?", "パリ", "0.040", "51.5"):
         assert told in text["answers"]
     assert "it answered Rennes" in text["rollouts"]
+    for told in ("20.5 / 30.0 / 40.0", "400.0"):
+        assert told in text["benchmarks"]
     assert all(told in page for told in ("Connection timed out", "ansible gpu3 -m ping", "its image is another"))
     seen = looked(page)
     # ready, drain and soak; the release, others and free.
     assert seen["charts"] == 6
+    # Tokens per second and time to first token of one release.
+    assert seen["lines"] == 2
     assert seen["up"] == ["gpu2", "gpu3", "gpu10", "首都-1"]
     assert seen["down"] == seen["up"][::-1]
 
@@ -122,5 +130,13 @@ def test_it_is_as_wide_as_a_phone(tmp_path, fleet):
 
 def test_a_fleet_that_tells_nothing_has_a_page(tmp_path):
     page = shown(tmp_path, {"gpu1": UNREACHABLE})
-    assert all(told in page for told in ("Nothing is recorded yet", "No host has told of its GPUs", "Nobody was asked"))
+    assert all(
+        told in page
+        for told in (
+            "Nothing is recorded yet",
+            "Nothing was measured",
+            "No host has told of its GPUs",
+            "Nobody was asked",
+        )
+    )
     assert looked(page)["charts"] == 0

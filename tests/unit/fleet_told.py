@@ -37,6 +37,20 @@ ANSWER = {
 }
 
 
+def benchmark(release, throughput=400.0, **changes):
+    """A record of a ledger that a benchmark has left."""
+    times = {"p50": 20.5, "p90": 30.0, "p99": 40.0}
+    steps = [
+        {"concurrency": clients, "requests": 100, "failed": 0, "ttft_ms": times, "itl_ms": None, "errors": []}
+        for clients in (1, 16)
+    ]
+    steps = [dict(one, output_tokens_per_second=throughput, requests_per_second=2.5) for one in steps]
+    load = {"tool": "AIPerf 0.13.0", "api": "completions", "input_tokens": 512, "output_tokens": 128}
+    measured = dict(load, extra_inputs={}, steps=steps, missing=[])
+    usual = {"event": "benchmarked", "release": {"id": release}, "measured": measured, "timings": {}}
+    return record(**dict(usual, **changes))
+
+
 def record(**changes):
     """A record of a ledger."""
     release = {"id": "1a2b3c4d", "weights": "acme/capitals", "commit": RELEASE["commit"]}

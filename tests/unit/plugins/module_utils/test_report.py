@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from fleet_told import GPU, UNREACHABLE, host, record
+from fleet_told import GPU, UNREACHABLE, benchmark, host, record
 
 from ansible_collections.llmops.nim.plugins.module_utils import _report
 
@@ -66,6 +66,24 @@ def test_steps_are_told_from_the_first_of_their_run():
     many = [record(at=f"2026-01-31T12:{minute:02}:00Z", run=f"r{minute}") for minute in range(9)]
     told = _report.facts({"gpu1": host(records=many)})["steps"]
     assert list(dict.fromkeys(one["run"] for one in told)) == ["r4", "r5", "r6", "r7", "r8"]
+
+
+def test_benchmarks_of_the_last_two_releases_are_told_and_are_no_rollouts():
+    records = [
+        benchmark("v1", 100.0, at="2026-01-01T00:00:00Z"),
+        benchmark("v2", 200.0, at="2026-01-02T00:00:00Z"),
+        benchmark("v3", 300.0, at="2026-01-03T00:00:00Z"),
+        benchmark("v2", 250.0, at="2026-01-04T00:00:00Z"),
+        benchmark("v4", at="2026-01-05T00:00:00Z", measured={"steps": [{"concurrency": 1}]}),
+    ]
+    facts = _report.facts({"gpu1": host(records=records)})
+    assert facts["rollouts"] == []
+    told = [(one["release"], one["concurrency"], one["throughput"]) for one in facts["benchmarks"]]
+    assert told == [("v3", 1, 300.0), ("v3", 16, 300.0), ("v2", 1, 250.0), ("v2", 16, 250.0)]
+    assert facts["benchmarks"][0]["ttft"] == [20.5, 30.0, 40.0]
+    assert facts["benchmarks"][0]["itl"] == [None, None, None]
+    (damaged,) = facts["problems"]
+    assert "cannot be read" in damaged["what"]
 
 
 def test_the_memory_of_a_gpu_is_all_told():

@@ -75,6 +75,17 @@ def test_ledgers_are_read(run, tmp_path):
     assert run(last=0)[1]["models"]["m"]["records"] == []
 
 
+def test_a_benchmark_befalls_no_release_and_is_read_apart(run, tmp_path):
+    home = str(tmp_path / "nim")
+    for event, details in (("activated", {}), ("failed", {}), ("benchmarked", {"measured": {"steps": [1]}})):
+        release = _ledger.unknown_release("m", f"nim-m-{event}")
+        _ledger.add(home, "m", _ledger.record(event, release, run=event, **details), lambda identity: None)
+    found = run(event="benchmarked")[1]["models"]["m"]
+    assert [one["measured"] for one in found["records"]] == [{"steps": [1]}]
+    assert (found["current"]["id"], found["last"]["event"]) == ("activated", "failed")
+    assert [one["event"] for one in run()[1]["models"]["m"]["records"]] == ["activated", "failed", "benchmarked"]
+
+
 def test_without_docker_nothing_is_recorded(run, tmp_path):
     rc, result = run(state="recorded", model="m", container="nim-m-v1", event="activated", run="r1")
     assert (rc, result["problem"]["code"]) == (1, "docker_missing")
