@@ -1,6 +1,6 @@
 # make demo    the main job on the lab: from weights on a hub to verified endpoints on two GPU servers
 # make demo WEIGHTS=FOLDER PROMPT="..."  the same for a small model of your own, or WEIGHTS=ORG/NAME of the hub
-# make test    everything CI runs: lint, unit tests, the report, ansible-test sanity, Galaxy's import, molecule
+# make test    everything CI runs: lint, unit tests, the report, the alerts, ansible-test sanity, Galaxy's import, molecule
 # make check   the fast part of it: lint and unit tests
 # make test-gpu  the collection on a real NVIDIA GPU, on a machine set aside for it (docs/gpu.md)
 # make reference  docs/reference, anew from what the code says of itself
@@ -21,7 +21,7 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -E -H)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-.PHONY: help demo test check lint unit browser unit38 sanity molecule test-gpu reference bench bench_weights lab clean clean_lab
+.PHONY: help demo test check lint unit browser watch unit38 sanity molecule test-gpu reference bench bench_weights lab clean clean_lab
 .NOTPARALLEL:
 
 help:
@@ -71,6 +71,12 @@ browser: .venv/dev.stamp
 	./lab/prepare browser
 	pytest --numprocesses auto tests/browser
 
+# The alerts, as the distribution's Prometheus fires them.
+watch: .venv/dev.stamp
+	./lab/prepare tools
+	./lab/prepare prometheus
+	pytest --numprocesses auto tests/watch
+
 unit38: .venv/dev.stamp
 ifeq ($(PYTHON38),)
 	@echo "No Python 3.8 is at hand (PYTHON38=/path/to/python3.8), so vermin alone vouches for it."
@@ -92,7 +98,7 @@ sanity: .venv/dev.stamp
 	tests/sanity
 	tests/galaxy
 
-test: check browser sanity molecule clean_lab
+test: check browser watch sanity molecule clean_lab
 
 # Not for CI. It takes the ansible-playbook of .venv, or the one on PATH.
 test-gpu:

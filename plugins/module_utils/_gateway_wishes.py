@@ -34,15 +34,15 @@ def refusals(host, wishes):
                 "gateway_empty",
             )
         ]
-    return _of_models(host, models) + _of_lines(host, models, wishes) + _of_keys(host, wishes)
+    return _of_models(host, models, wishes["exporter_port"]) + _of_lines(host, models, wishes) + _of_keys(host, wishes)
 
 
-def _of_models(host, models):
+def _of_models(host, models, exporter_port):
     names = [re.sub(r"[^A-Za-z0-9_.-]", "_", model["name"]) for model in models]
-    ports = [int(model["port"]) for model in models]
+    ports = [int(model["port"]) for model in models] + ([int(exporter_port)] if exporter_port else [])
     found = [
         Problem(
-            f"{host} cannot tell two models apart",
+            f"{host} cannot tell two models apart, or a model and its exporter",
             f"{what}: {', '.join(map(str, values))}",
             remedy,
             "gateway_models_alike",
@@ -78,7 +78,7 @@ def _of_models(host, models):
 
 
 def _of_lines(host, models, wishes):
-    places = [wishes["bind"]] + [server["address"] for model in models for server in model["servers"]]
+    places = [wishes["bind"], wishes["exporter_bind"]] + [server["address"] for model in models for server in model["servers"]]
     lines = [(str(place), ADDRESS) for place in places] + [(str(wishes[name]), TIME) for name in TIMES]
     wrong = [repr(text) for text, form in lines + [(str(wishes["stats_socket"]), SOCKET)] if not form.fullmatch(text)]
     if not wrong:

@@ -20,11 +20,7 @@ def behind(hosts):
     """
     found, ports = {}, {}
     for one in hosts:
-        for wish in one["models"] or []:
-            try:
-                model = {key: _value(wish.get(key), option) for key, option in MODEL_OPTIONS.items()}
-            except ValueError:  # no number: the look at the host refuses it, and says which
-                continue
+        for model in wishes(one["models"]):
             if not model["gateway_port"]:
                 continue
             name, port = model["name"], model["gateway_port"]
@@ -40,6 +36,17 @@ def behind(hosts):
                 {"host": one["host"], "address": one["address"], "ports": list(slots(model).values())}
             )
     return list(found.values())
+
+
+def wishes(models):
+    """The models (list of dict with all of MODEL_OPTIONS) of a host, from C(nim_models) as the inventory has it."""
+    found = []
+    for wish in models or []:
+        try:
+            found.append({key: _value(wish.get(key), option) for key, option in MODEL_OPTIONS.items()})
+        except ValueError:  # no number: the look at the host refuses it, and says which
+            continue
+    return found
 
 
 def _value(given, option):

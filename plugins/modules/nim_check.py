@@ -103,6 +103,10 @@ disks:
   description: Free bytes by mount, for O(previous).
   returned: success
   type: dict
+certificates:
+  description: When each of O(certificates) that can be read expires, in seconds since the epoch, by path.
+  returned: success
+  type: dict
 checked_at:
   description: When it was, in seconds since the epoch.
   returned: success
@@ -169,6 +173,7 @@ class Check:
         self.findings = Findings()
         self.began = time.time()
         self.disks = {}
+        self.expiries = {}
         self.noted = set()
 
     def note(self, problem, bad=True, models=()):
@@ -311,6 +316,7 @@ class Check:
                 continue
             try:
                 found = _certificate.read(path)
+                self.expiries[path] = found.expires.timestamp()
                 days = _certificate.judge(found, datetime.now(timezone.utc))
                 self.note(_outlook.certificate(found, days, self.params["warn_days"]), False)
             except Problem as problem:
@@ -338,6 +344,7 @@ def main():
         warnings_found=as_dicts(check.findings.warnings, hostname),
         report=told(check.findings),
         disks=check.disks,
+        certificates=check.expiries,
         checked_at=check.began,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -87,8 +88,11 @@ def test_a_port_that_somebody_else_has():
 
 def test_a_check_of_a_server_in_order_is_green_and_leaves_data(tmp_path):
     file = tmp_path / "check.json"
-    text, status = said("check", nim_check_file=str(file))
+    text, status = said("check", nim_check_file=str(file), nim_metrics_dir="/run")
     assert status == 0, text
+    metrics = run(HOST, "cat /run/nim.prom; rm /run/nim.prom")
+    assert re.search(r'^nim_release_ready\{model="capitals",release="\w+"\} 1$', metrics, re.MULTILINE)
+    assert "nim_check_findings" not in metrics
     assert "nothing is wrong" in text
     found = json.loads(file.read_text())[HOST]
     assert found["problems"] == []

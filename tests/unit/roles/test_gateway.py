@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 import yaml
-from haproxy_gateway import HAPROXY, MODEL, ROLE, Client, Load, fleet, until
+from haproxy_gateway import HAPROXY, MODEL, ROLE, Client, Load, fleet, free_port, until
 
 from ansible_collections.llmops.nim.plugins.module_utils import _haproxy_processes
 from ansible_collections.llmops.nim.plugins.modules import nim_gateway
@@ -44,6 +44,18 @@ def test_the_template_is_what_haproxy_takes_without_a_warning(gateway, tmp_path)
     checked = subprocess.run([HAPROXY, "-c", "-f", str(gateway.config)], capture_output=True, text=True)
     warnings = [line for line in checked.stderr.splitlines() if "state file" not in line and "WARNING" in line]
     assert (checked.returncode, warnings) == (0, [])
+
+
+def test_its_own_figures_are_told_where_they_are_wanted_and_nothing_else(gateway):
+    assert "prometheus-exporter" not in gateway.config.read_text()
+    port = free_port()
+    gateway.write(gateway_exporter_port=port)
+    gateway.run()
+    status, told = Client(port).get("/metrics")
+    assert status == 200
+    assert f'haproxy_backend_active_servers{{proxy="nim_{MODEL}"}} 2' in told
+    assert Client(port).get("/")[0] == 404
+    assert Client(gateway.port).get("/metrics")[1] != told
 
 
 def test_tokens_pass_as_they_come(started, nims):

@@ -16,6 +16,7 @@ def model(name="capitals", port=9000, host="gpu1", address="192.0.2.11", ports=(
 
 def codes(*models, **wishes):
     usual = {"bind": "0.0.0.0", "allow": [], "api_keys": [KEY], "stats_socket": "/run/haproxy/nim.sock"}
+    usual.update(exporter_bind="127.0.0.1", exporter_port=0)
     times = {"timeout_connect": "5s", "timeout_answer": "1h", "check_interval": 1000}
     found = refusals("edge", dict(usual, **dict(times, **dict(wishes, models=list(models)))))
     assert KEY not in "".join(map(str, found))
@@ -49,6 +50,8 @@ def test_models_that_cannot_be_told_apart_or_reached(models, code):
     [
         ({"bind": "127.0.0.1:1\n    stats enable"}, "gateway_line_unfit"),
         ({"bind": "127.0.0.1\n"}, "gateway_line_unfit"),
+        ({"exporter_bind": "::1\nlog global"}, "gateway_line_unfit"),
+        ({"exporter_port": 9000}, "gateway_models_alike"),
         ({"timeout_answer": "1h\nlog global"}, "gateway_line_unfit"),
         ({"stats_socket": "run/haproxy.sock"}, "gateway_line_unfit"),
         ({"api_keys": [KEY, ""]}, "gateway_key_unfit"),
