@@ -12,7 +12,7 @@ from __future__ import annotations
 from ansible_collections.llmops.nim.plugins.module_utils import _drift, _endpoints, _table
 from ansible_collections.llmops.nim.plugins.module_utils._aiperf import LOAD, PERCENTILES
 
-HEADINGS = ("CLIENTS", "REQUESTS", "FAILED", "FIRST TOKEN ms", "TOKEN TO TOKEN ms", "TOKENS/S", "REQ/S", "BEFORE")
+HEADINGS = ("CLIENTS", "REQUESTS", "FAILED", "FIRST TOKEN ms", "NEXT TOKEN ms", "TOKENS/S", "REQ/S", "BEFORE")
 
 
 def wanted(host, known, gateways, models, scheme):
@@ -112,7 +112,7 @@ def told(title, measured, reference):
     rows = [_row(one, compared.get(one["concurrency"], {})) for one in measured["steps"]]
     if rows:
         lines.append(_table.table(HEADINGS, rows, _table.WIDTH))
-        lines.append(f"times: {', '.join(PERCENTILES)}; before: first token, token to token, tokens/s")
+        lines.append(f"times: {', '.join(PERCENTILES)}; before: first token, next token, tokens/s")
     if reference:
         lines.append(f"before: release {reference['release'].get('id')}, {reference['at']}")
     if measured["missing"]:
