@@ -73,10 +73,23 @@ class Clone:
         files = _hub_files.HubFiles(*self.hub, self.commit, self.token)
         return files.wait_asked(_hub.url(*self.hub) + address)
 
+    def asked_for(self, path, problem):
+        """What the hub itself answers to who asks for the file at path over HTTP (Problem); problem, where it gives it.
+
+        Of a download that is refused, git-lfs says no more than that there was an error.
+        """
+        try:
+            _hub_files.HubFiles(*self.hub, self.commit, self.token).part(path, 0, 1)
+        except Problem as answer:
+            return answer
+        return problem
+
     def need_lfs(self):
         """Raise a Problem unless git-lfs is installed."""
         rc, _out, err = _hub.git(self._run, *self.hub, self.token, ["lfs", "version"])
         if rc:
+            if _lfs.is_killed(err):
+                raise _lfs.killed(err, self.token)
             what = "git-lfs is not installed on this host."
             raise Problem(what, _hub.redact(err, self.token), "Install git-lfs.", "git_lfs_missing")
 

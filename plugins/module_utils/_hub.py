@@ -46,6 +46,8 @@ _LOOPBACK = re.compile(r"(localhost|127(\.\d+){3}|::1)\Z")
 
 # Conditions that may pass by themselves.
 PASSING = ("hub_unreachable", "hub_busy", "hub_error")
+# The code of what git's words do not explain.
+UNKNOWN = "hub_error_unknown"
 
 
 def check(endpoint, repo, revision, token=None):
@@ -146,7 +148,7 @@ def explain(text, endpoint, repo, revision, token=None):
     for one in SIGNATURES:
         if one.code != ("repo_unknown_or_gated" if token else "token_invalid") and re.search(one.pattern, text):
             return Problem(one.cause.format(**words), evidence, one.remedy.format(**words), one.code)
-    return Problem(f"git could not read {words['url']}.", evidence, "Act on git's own words.", "hub_error_unknown")
+    return Problem(f"git could not read {words['url']}.", evidence, "Act on git's own words.", UNKNOWN)
 
 
 def revoked(problem):

@@ -129,7 +129,7 @@ class HubFiles:
     def _broken(self, error, url, attempt):
         """As _refusal(), for a connection that could not be made, or broke: that is tried once more."""
         problem = _hub.explain(f"{url}: {getattr(error, 'reason', None) or error or repr(error)}", *self._hub)
-        if problem.code == "hub_error_unknown":
+        if problem.code == _hub.UNKNOWN:
             what = f"The connection to {self._base} broke."
             problem = Problem(what, problem.evidence, "Run again later.", "hub_unreachable")
         return (0.5 if attempt == 1 and problem.code != "hub_tls" else None), problem

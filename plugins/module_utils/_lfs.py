@@ -164,6 +164,21 @@ def corrupt(oids, paths, evidence):
     )
 
 
+def is_killed(text):
+    """Whether git says (text) that git-lfs was ended by a signal."""
+    return re.search(r"git-lfs died of signal \d+", text) is not None
+
+
+def killed(text, token=None):
+    """The Problem of a git-lfs that was killed, as git says it (text)."""
+    return Problem(
+        "git-lfs was killed.",
+        _hub.redact(text, token),
+        "Run again: what has come is kept. If nobody did it, look for want of memory (dmesg).",
+        "killed",
+    )
+
+
 def _named(oids, paths):
     return ", ".join(f"{paths.get(oid, 'a file')} (sha256 {oid})" for oid in sorted(oids)[:10])
 
@@ -183,13 +198,8 @@ def explain(text, paths, endpoint, repo, commit, token=None):
         )
     if "no space left on device" in text.lower():
         return Problem("The disk is full.", _hub.redact(text, token), "Free space, then run again.", "disk_full")
-    if re.search(r"git-lfs died of signal \d+", text):
-        return Problem(
-            "git-lfs was killed.",
-            _hub.redact(text, token),
-            "Run again: what has come is kept. If nobody did it, look for want of memory (dmesg).",
-            "killed",
-        )
+    if is_killed(text):
+        return killed(text, token)
     refused = re.search(r"(?:Authorization error|HTTP 403)\S*:? *(https?://\S+)", text)
     if refused and not refused[1].startswith(_hub.url(endpoint, repo)):
         return Problem(

@@ -289,6 +289,7 @@ from ansible_collections.llmops.nim.plugins.module_utils import (
     _on_disk,
     _ports,
 )
+from ansible_collections.llmops.nim.plugins.module_utils._changes import size_bytes
 from ansible_collections.llmops.nim.plugins.module_utils._findings import as_dicts
 from ansible_collections.llmops.nim.plugins.module_utils._models import MODELS_SPEC, NIM_HOME, cache_dir, slots
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem, report
@@ -308,6 +309,15 @@ def wrong_options(params):
         except Problem as problem:
             problem.what = f"Model {model['name']}: {problem.what}"
             problems.append(problem)
+        if size_bytes(model["shm_size"]) is None:
+            problems.append(
+                Problem(
+                    f"Model {model['name']}: shm_size is no size.",
+                    f"shm_size: {model['shm_size']!r}",
+                    "Give it as Docker takes it: shm_size: 16g.",
+                    "shm_size_invalid",
+                )
+            )
     for snapshot in params["snapshots"]:
         try:
             _on_disk.parse_snapshot(snapshot)

@@ -392,7 +392,13 @@ class Run:
             if wrong - suspects:  # bytes that an earlier run left may be at fault: once more, from the first byte
                 suspects.update(wrong)
                 return attempt()
-            return None if worked else _lfs.explain(text, paths, *clone.hub, self.commit, self.token)
+            if worked:
+                return None
+            problem = _lfs.explain(text, paths, *clone.hub, self.commit, self.token)
+            left = _lfs.missing(store, missing)
+            if problem.code == _hub.UNKNOWN and left:
+                return clone.asked_for(paths[min(left).oid], problem)
+            return problem
 
         problem = _patience.persist(attempt, progress, self.wanted["retries"], clone.wait_asked)
         if problem and problem.code == "token_invalid" and clone.accepted:

@@ -50,13 +50,19 @@ paths:
   returned: always
   type: list
   elements: str
+problem:
+  description: What stands in the way, with C(what), C(evidence), C(remedy), C(code) and C(source).
+  returned: failure
+  type: dict
 """
 
 import os
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.llmops.nim.plugins.module_utils import _disk
 from ansible_collections.llmops.nim.plugins.module_utils._models import cache_dir, secrets_file
+from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 
 ARGUMENTS = {
     "models": {"type": "dict", "required": True},
@@ -113,6 +119,16 @@ def have(module, path, uid, mode, content):
     return changed
 
 
+def problem_of(error):
+    """The Problem of an OSError: the disk's, or that of what stands in the way."""
+    try:
+        return _disk.problem(error)
+    except OSError:
+        what = f"{error.filename} cannot be made, or not be given to whom it is for."
+        remedy = "See what is there and whose it is (ls -ld, lsattr), and run with become: true."
+        return Problem(what, str(error), remedy, "home_unusable")
+
+
 def main():
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     key = module.params["api_key"]
@@ -127,7 +143,8 @@ def main():
             if have(module, path, uid, mode, content if path in files else None)
         ]
     except OSError as error:
-        module.fail_json(msg=f"{error.filename}: {error.strerror}", paths=[])
+        problem = problem_of(error)
+        module.fail_json(msg=str(problem), problem=problem.as_dict(), paths=[])
     module.exit_json(changed=bool(paths), paths=paths)
 
 

@@ -402,9 +402,10 @@ def test_wrong_models_fail(host, change, words):
 
 
 def test_all_wrong_options_are_told(host):
-    result = host.run([model(gpus=[]), model("b", gpus=0)], floors={"dokcer": "1"}, image_bytes={"x": "big"})
+    models = [model(gpus=[]), model("b", gpus=0, shm_size="much")]
+    result = host.run(models, floors={"dokcer": "1"}, image_bytes={"x": "big"})
     assert result["failed"]
-    assert codes(result) == ["floor_unknown", "gpus_invalid", "gpus_invalid", "image_bytes_invalid"]
+    assert codes(result) == ["floor_unknown", "gpus_invalid", "gpus_invalid", "shm_size_invalid", "image_bytes_invalid"]
     assert "disk_image_gib" in result["msg"]
 
 

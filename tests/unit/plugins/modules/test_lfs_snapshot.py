@@ -484,6 +484,27 @@ def test_a_hub_that_asks_for_too_long_is_told_as_busy(hub, run, store, pauses):
     assert not store.exists()
 
 
+def test_a_download_that_is_refused_as_one_too_many_is_told_as_the_hub_tells_it(hub, run, pauses):
+    commit = model(hub)
+    oids = sorted(hub.objects)
+    for oid in oids:
+        hub.status[oid] = [(429, {"Retry-After": "0"})] * 99  # of which git-lfs says nothing
+    refused(run(), "hub_busy", "limits the rate", "HTTP 429", "Wait some minutes")
+    hub.status.clear()
+    assert run(revision=commit)["changed"] is True
+
+
+def test_a_git_lfs_that_is_killed_at_once_is_not_told_as_missing(hub, run, monkeypatch):
+    model(hub)
+    git, killed = lfs_snapshot._clone._hub.git, (1, "", "error: git-lfs died of signal 9")
+    monkeypatch.setattr(
+        lfs_snapshot._clone._hub,
+        "git",
+        lambda *args, **kwargs: killed if ["lfs", "version"] in args else git(*args, **kwargs),
+    )
+    refused(run(), "killed", "git-lfs was killed", "dmesg")
+
+
 def test_an_address_that_expires_while_it_is_used_is_asked_for_anew(hub, run, pauses):
     commit = model(hub)
     oid = min(hub.objects)

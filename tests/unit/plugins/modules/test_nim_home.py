@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 
@@ -83,4 +84,18 @@ def test_a_file_in_the_way(home, run):
     (home / "wren").write_text("")
     result = run()
     assert result["failed"] is True
+    assert result["problem"]["code"] == "home_unusable"
     assert str(home / "wren") in result["msg"]
+    assert "do: See what is there" in result["msg"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, "disk_full"), (errno.EROFS, "disk_read_only")])
+def test_a_disk_that_takes_nothing(home, run, monkeypatch, number, code):
+    def refuse(path, mode):
+        raise OSError(number, os.strerror(number), path)
+
+    monkeypatch.setattr(nim_home.os, "mkdir", refuse)
+    result = run()
+    assert result["problem"]["code"] == code
+    assert str(home) in result["msg"]
+    assert "then run again" in result["msg"]
