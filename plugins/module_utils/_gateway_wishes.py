@@ -78,7 +78,8 @@ def _of_models(host, models, exporter_port):
 
 
 def _of_lines(host, models, wishes):
-    places = [wishes["bind"], wishes["exporter_bind"]] + [server["address"] for model in models for server in model["servers"]]
+    places = [server["address"] for model in models for server in model["servers"]]
+    places += [wishes["bind"], wishes["exporter_bind"]]
     lines = [(str(place), ADDRESS) for place in places] + [(str(wishes[name]), TIME) for name in TIMES]
     wrong = [repr(text) for text, form in lines + [(str(wishes["stats_socket"]), SOCKET)] if not form.fullmatch(text)]
     if not wrong:

@@ -18,6 +18,11 @@ PARTS = {"activate", "reach_gateways", "lab_up", "lab_down"}
 WITHIN = {"nim_gateways_configured", "nim_plan_preview"}
 WITH_DEFAULT = re.compile(r"\b((?:nim|weights|bundle)_\w+) \| default\(")
 ASKED_FOR = re.compile(r"\b((?:nim|weights|bundle)_\w+) is (?:not )?defined")
+# What a playbook takes in.
+TAKEN_IN = re.compile(
+    r"^[ -]+(?:(?:ansible\.builtin\.)?(?:import_playbook|import_tasks|include_tasks|vars_files): |- )([\w/]+\.yml)",
+    re.MULTILINE,
+)
 
 
 def text(path):
@@ -28,7 +33,7 @@ def files(playbook):
     """A playbook and what it takes in: list of Path."""
     found = [ROOT / f"playbooks/{playbook}.yml"]
     for path in found:  # which grows meanwhile
-        for name in re.findall(r"(?:import_playbook|import_tasks|include_tasks|vars_files): (\S+\.yml)", text(path)):
+        for name in TAKEN_IN.findall(text(path)):
             taken = (path.parent / name).resolve()
             if taken not in found:
                 found.append(taken)
