@@ -83,7 +83,7 @@ HUB = (
         "weights",
         r"Failed to connect|Couldn't connect|onnection refused|timed out|No route to host"
         r"|etwork is unreachable|i/o timeout|too slow|onnection reset|unexpected disconnect"
-        r"|hung up|EOF|broken pipe"
+        r"|hung up|EOF|broken pipe|onnection broken"
         r"|onnection was (aborted|closed)|Empty reply|RPC failed|stream error",
         "The hub cannot be reached, or the connection broke: {endpoint}.",
         "Check the address and firewall, then run again: what has arrived is kept.",

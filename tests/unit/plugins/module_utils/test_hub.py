@@ -223,6 +223,11 @@ def test_the_command_line_holds_no_token(monkeypatch):
         ('LFS: Get "https://h/o": dial tcp: lookup h: no such host', "hub_unreachable"),
         ("LFS: unexpected EOF", "hub_unreachable"),
         ("error: RPC failed; curl 56 Recv failure: Connection reset by peer", "hub_unreachable"),
+        (
+            'batch response: Post "https://hub/objects/batch": net/http: HTTP/1.x transport connection broken: '
+            "http: ContentLength=314 with Body length 0",
+            "hub_unreachable",
+        ),
         ("fatal: unable to access 'https://h/': The requested URL returned error: 429", "hub_busy"),
         ("batch response: Rate limit exceeded: https://h/x", "hub_busy"),
         ("fatal: unable to access 'https://h/': The requested URL returned error: 503", "hub_error"),
