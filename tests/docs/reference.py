@@ -215,7 +215,12 @@ def plugin_text(name, found, of):
         parts.append("```yaml\n" + found["examples"].strip("\n") + "\n```")
     if found.get("return"):
         rows = [
-            [f"`{one}`", kind(value), value.get("returned", "always"), meaning(value, OURS + name, of)]
+            [
+                f"`{one}`",
+                kind(value),
+                " ".join(markdown(value.get("returned", "always"), OURS + name, of)),
+                meaning(value, OURS + name, of),
+            ]
             for one, value in flat(found["return"], "contains")
         ]
         parts.append(table(["returns", "type", "when", "meaning"], rows))
