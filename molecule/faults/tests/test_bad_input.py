@@ -79,7 +79,7 @@ WISHES = {
     "misspelt key": ({"nim_models": [dict(model(), prot=8000)]}, ["prot", "Supported parameters include"]),
     "wrong type": ({"nim_models": [model(port="eight thousand")]}, ["port", "unable to convert"]),
     "reserved variable": ({"nim_models": [model(env={"NIM_FT_MODEL": "/x"})]}, ["NIM_FT_MODEL", "out of env"]),
-    "no size": ({"nim_models": [model(shm_size="much")]}, ["invalid size: 'much'"]),
+    "no size": ({"nim_models": [model(shm_size="much")]}, ["shm_size is no size", "shm_size: 'much'"]),
     "unknown profile": ({"nim_models": [model(profile=UNKNOWN)]}, [UNKNOWN]),
     "profile with its description": (
         {"nim_models": [model(profile=f"{UNKNOWN} (tensorrt_llm-trtllm_buildable-bf16-tp1-pp1)")]},
