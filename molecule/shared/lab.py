@@ -118,6 +118,14 @@ def run(host, script):
     return subprocess.run(command, input=script, capture_output=True, text=True, check=True).stdout
 
 
+def inside(name, script):
+    """A shell script run as root in one of the lab's containers, whatever has become of its sshd; its output."""
+    command = ["docker", "exec", "--interactive", f"nim-lab-{name}", "sh", "-s"]
+    done = subprocess.run(command, input=script, capture_output=True, text=True)
+    assert done.returncode == 0, f"{name}: {script}\n{done.stderr}"
+    return done.stdout
+
+
 def fingerprint(host):
     """All that a refusal must not change on a server."""
     return run(host, FINGERPRINT)
