@@ -15,6 +15,8 @@ INVENTORIES = (lab.INVENTORY, "inventories/lab_faults")
 # How the release that every step but the last begins with answers, and how its successor does too.
 PREDECESSOR, ANY_RELEASE = "The capital of France is Paris", "Paris"
 PATIENCE_SECONDS = 90
+# A machine of the lab that nothing is done to.
+CLIENT = "gateway"
 ASK = """python3 - {address} <<'END'
 import json, sys, urllib.request
 body = {{"model": "capitals", "prompt": "What is the capital of France?", "max_tokens": 32}}
@@ -62,9 +64,9 @@ def undergo(step):
 
 
 def answer(host):
-    """What the server answers the question for the capital, asked on the server itself, or why it does not (str)."""
+    """What the server answers a client in its network that asks for the capital, or why it does not (str)."""
     try:
-        return lab.inside(host, ASK.format(address=HOSTS[host]))
+        return lab.inside(CLIENT, ASK.format(address=HOSTS[host]))
     except AssertionError as error:
         return str(error)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from .fault import Fault, Step, ended
+from .fault import RESTARTS, Fault, Step, ended
 from .stage import LAST_WORDS, NEXT
 
 DOCKER, SSHD = ended("docker"), ended("sshd")
 CACHE = "/var/lib/nim/capitals/cache"
+WAITING = "/run/nim-lab/waiting.pid"
 
 
 def last_words(name, cause, *lines):
@@ -16,11 +17,13 @@ def last_words(name, cause, *lines):
     return Fault(f"NIM: {name}", (cause,), f"cat > {file} <<'END'\n{text}\nEND", f"rm {file}")
 
 
-def as_soon_as_it_runs(script):
-    """A script that waits in the background until the release runs ($new: its container), and then does something."""
+def as_soon_as_it_runs(do, undo=":"):
+    """Scripts that wait in the background until the release runs ($new: its container) and then do something, and that
+    end the wait and undo it."""
     new = "docker ps --quiet --filter label=llmops.nim.model=capitals --filter label=llmops.nim.nim_version=1.3.3"
-    waiting = f'until new=$({new}) && [ "$new" ]; do sleep 0.1; done; {script}'
-    return f"setsid sh -c '{waiting}' >/dev/null 2>&1 </dev/null &"
+    waiting = f'until new=$({new}) && [ "$new" ]; do sleep 0.1; done; {do}'
+    start = f"setsid sh -c '{waiting}' >/dev/null 2>&1 </dev/null & echo $! >{WAITING}"
+    return start, f"kill $(cat {WAITING}) || true; rm {WAITING}; {undo}"
 
 
 ACTIVATE = Step(
@@ -83,9 +86,13 @@ ACTIVATE = Step(
         Fault(
             "the kernel kills it, out of memory",
             ("137", "memory"),
-            as_soon_as_it_runs("docker update --memory 8m --memory-swap 8m $new"),
+            *as_soon_as_it_runs("docker update --memory 8m --memory-swap 8m $new"),
         ),
-        Fault("it is killed by SIGKILL", ("137",), as_soon_as_it_runs("docker kill --signal KILL $new")),
+        Fault(
+            "it is killed by SIGKILL",
+            ("It was killed (SIGKILL)", "exit status 137"),
+            *as_soon_as_it_runs("docker kill --signal KILL $new"),
+        ),
         Fault(
             "it ends before it is ready",
             ("did not become ready", "exit status"),
@@ -114,29 +121,30 @@ ACTIVATE = Step(
         ),
         Fault(
             "a firewall between control node and endpoint",
-            ("The endpoint cannot be reached",),
+            ("does not answer the control node", "the way to it: address, firewall"),
             "iptables -I DOCKER-USER -s 10.83.0.1 -p tcp --dport 8000 -j REJECT",
             "iptables -D DOCKER-USER -s 10.83.0.1 -p tcp --dport 8000 -j REJECT",
         ),
-        # These three leave a release that nobody has proven yet, so they are the last on their servers.
+        # These three leave a release that nobody has proven yet: each is the last on a server of its own.
         Fault(
             "the Docker Engine is stopped",
             ("Docker does not answer",),
-            as_soon_as_it_runs(DOCKER[0]),
-            DOCKER[1],
+            *as_soon_as_it_runs(*DOCKER),
+            host=RESTARTS,
             serves=False,
         ),
         Fault(
             "ssh is cut off",
             ("cannot be reached any more",),
-            as_soon_as_it_runs(SSHD[0]),
-            SSHD[1],
+            *as_soon_as_it_runs(*SSHD),
+            host="gpu2",
             serves=False,
         ),
         Fault(
             "the control node is killed",
             ("Another run is working on this host", "locked by", "nim_break_lock=true"),
-            killed_at="Wait until it is ready",
+            killed_at="wait until it is ready",
+            host="gpu3",
             serves=False,
         ),
     ],

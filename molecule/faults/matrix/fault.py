@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+# A server whose containers Docker starts again with itself, which the lab's CDI keeps from those of gpu3.
+RESTARTS = "gpu1"
+
 
 class Fault(NamedTuple):
     """One way in which things go wrong.
@@ -56,7 +59,7 @@ def away(path):
 def changed_file(path, how):
     """A script that changes a file in place (how: shell, which finds it at $file), and the one that takes it back."""
     kept = f"/root/kept{path.replace('/', '_')}"
-    return f"file={path}; cp -p $file {kept}; {how}", f"cat {kept} > {path}; rm {kept}"
+    return f"file={path}; cp -p $file {kept}; {how}", f"cp -p {kept} {path}; rm {kept}"
 
 
 def blocked(address, protocol="tcp"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .fault import Fault, Step, away, changed_file, ended
+from .fault import RESTARTS, Fault, Step, away, changed_file, ended
 
 GPUS = "/etc/nim-lab/gpus.json"
 HOOKS = "$(ls -d /usr/bin/nvidia-c* /usr/local/bin/nvidia-c* 2>/dev/null)"
@@ -63,6 +63,7 @@ OBSERVE = Step(
                 "systemctl start docker",
             ),
             *ended("docker"),
+            host=RESTARTS,
             serves=False,
         ),
         Fault(
@@ -116,6 +117,6 @@ OBSERVE = Step(
             ("sets NIM_NONSENSE, which its image does not know",),
             wish={"env": {"NIM_NONSENSE": "1"}},
         ),
-        Fault("a size that is none", ("invalid size: 'much'",), wish={"shm_size": "much"}),
+        Fault("a size that is none", ("shm_size is no size", "shm_size: 'much'"), wish={"shm_size": "much"}),
     ],
 )

@@ -24,8 +24,24 @@ STAGE = Step(
     "Stage: weights, image, profile and container are brought",
     "stage",
     [
-        Fault("the hub cuts each download", ("hub",), *hub_says('{"cut_after": 1000}'), at="hub"),
-        Fault("the hub refuses downloads as too many", ("hub",), *hub_says('{"status": 429}'), at="hub"),
+        Fault(
+            "the hub cuts each download",
+            ("The hub cannot be reached, or the connection broke: https://hub.lab.",),
+            *hub_says('{"cut_after": 1000}'),
+            at="hub",
+        ),
+        Fault(
+            "the hub refuses downloads as too many",
+            ("https://hub.lab limits the rate", "HTTP 429"),
+            *hub_says('{"status": 429}'),
+            at="hub",
+        ),
+        Fault(
+            "the hub's store has an error of its own",
+            ("https://hub.lab has an error of its own", "HTTP 503"),
+            *hub_says('{"status": 503}'),
+            at="hub",
+        ),
         Fault(
             "the server does not reach the hub",
             ("The hub cannot be reached, or the connection broke: https://hub.lab.",),
@@ -50,34 +66,47 @@ STAGE = Step(
         ),
         Fault(
             "git-lfs is killed",
-            ("hub",),
+            ("git-lfs was killed", "dmesg"),
             "setsid sh -c 'while [ ! -e /run/enough ]; do pkill -9 git-lfs; done' >/dev/null 2>&1 </dev/null &",
             "touch /run/enough; while pgrep -f /run/enough; do sleep 0.1; done; rm /run/enough",
         ),
         Fault(
             "weights with a wrong byte",
-            ("sha256",),
+            (
+                "The hub sends other bytes than the repository promises: model-00002-of-00002.safetensors",
+                "Publish the file again",
+            ),
             wish={"weights": {"repo": "lab/broken-object", "revision": "main"}},
         ),
-        Fault("less disk than is to stay free", ("GiB",), wrong={"weights_reserve_bytes": 10**15}),
+        Fault(
+            "less disk than is to stay free",
+            ("The disk is too small: 931322.57 GiB are needed", "to be left free (reserve_bytes)"),
+            wrong={"weights_reserve_bytes": 10**15},
+        ),
         Fault(
             "the server does not reach the registry",
             ("The image could not be pulled. The registry cannot be reached from this host.", "firewall and proxy"),
             *changed_file("/etc/hosts", "echo 127.0.0.1 nvcr.lab >> $file"),
         ),
-        Fault("a profile that the image has not", (UNKNOWN,), wish={"profile": UNKNOWN}),
+        Fault(
+            "a profile that the image has not",
+            ("The image has no such profile", UNKNOWN, "profile: auto"),
+            wish={"profile": UNKNOWN},
+        ),
         Fault(
             "a profile with its description",
-            ("id (description)", UNKNOWN),
+            ("id (description)", f"Give the id alone: {UNKNOWN}"),
             wish={"profile": f"{UNKNOWN} (tensorrt_llm-trtllm_buildable-bf16-tp1-pp1)"},
         ),
         Fault(
             "somebody else's process on the GPU",
-            ("GPU",),
+            ("others hold 45000 MiB of their memory", "nvidia-smi shows who holds memory"),
             *changed_file("/etc/nim-lab/gpus.json", 'sed -i \'s/"name"/"memory_used_mib": 45000, "name"/\' $file'),
             host="gpu3",
         ),
     ],
     asks=NEXT,
+    # What is broken here does not pass by itself.
+    variables={"weights_retries": 0},
     changes=True,
 )
