@@ -87,7 +87,6 @@ def _tried(step, fault, host):
 def _suffer(step, fault, host):
     """(Whether the cause was named, whether what served answers, what was said) when one fault happens on a server."""
     wishes = [step.asks, fault.asks, fault.wish]
-    print(f"{time.strftime('%H:%M:%S')} {host}: {fault.name}", flush=True)
     with _broken(fault, host):
         if fault.killed_at:
             doomed = _begin(step, wishes, fault.wrong, host)

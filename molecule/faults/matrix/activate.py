@@ -8,6 +8,8 @@ from .stage import LAST_WORDS, NEXT
 DOCKER, SSHD = ended("docker"), ended("sshd")
 CACHE = "/var/lib/nim/capitals/cache"
 WAITING = "/run/nim-lab/waiting.pid"
+# How docker ps finds the release that is to take over.
+NEW = "--filter label=llmops.nim.model=capitals --filter label=llmops.nim.nim_version=1.3.3"
 
 
 def last_words(name, cause, *lines):
@@ -20,8 +22,7 @@ def last_words(name, cause, *lines):
 def as_soon_as_it_runs(do, undo=":"):
     """Scripts that wait in the background until the release runs ($new: its container) and then do something, and that
     end the wait and undo it."""
-    new = "docker ps --quiet --filter label=llmops.nim.model=capitals --filter label=llmops.nim.nim_version=1.3.3"
-    waiting = f'until new=$({new}) && [ "$new" ]; do sleep 0.1; done; {do}'
+    waiting = f'until new=$(docker ps --quiet {NEW}) && [ "$new" ]; do sleep 0.1; done; {do}'
     start = f"setsid sh -c '{waiting}' >/dev/null 2>&1 </dev/null & echo $! >{WAITING}"
     return start, f"kill $(cat {WAITING}) || true; rm {WAITING}; {undo}"
 
@@ -85,8 +86,11 @@ ACTIVATE = Step(
         ),
         Fault(
             "the kernel kills it, out of memory",
-            ("137", "memory"),
-            *as_soon_as_it_runs("docker update --memory 8m --memory-swap 8m $new"),
+            ("The container ran out of memory, and the kernel killed it", "OOMKilled", "add memory or swap"),
+            *as_soon_as_it_runs(
+                "docker update --memory 8m --memory-swap 8m $new",
+                f"docker update --memory 4g --memory-swap 8g $(docker ps --all --quiet {NEW})",
+            ),
         ),
         Fault(
             "it is killed by SIGKILL",
@@ -95,7 +99,7 @@ ACTIVATE = Step(
         ),
         Fault(
             "it ends before it is ready",
-            ("did not become ready", "exit status"),
+            ("did not become ready", "exit status 1"),
             wish={"env": {"LAB_CRASH": "before-ready"}},
         ),
         Fault(

@@ -74,7 +74,7 @@ OBSERVE = Step(
             ),
             *ended("sshd"),
         ),
-        Fault("the login user may not become root", ("sudo",), *away("/etc/sudoers.d/ops")),
+        Fault("the login user may not become root", ("Missing sudo password",), *away("/etc/sudoers.d/ops")),
         Fault("no Python", ("python3: not found",), *away("/usr/bin/python3")),
         Fault(
             "a port held by a process",
@@ -104,7 +104,11 @@ OBSERVE = Step(
             wish={"name": "other", "port": 8055},
             wrong={"gpu_host_floors": {"docker": "20.10", "disk_cache_gib": 10**6}},
         ),
-        Fault("weights that fit no GPU here", ("GiB",), wish={"weights": {"repo": "lab/too-big", "revision": "main"}}),
+        Fault(
+            "weights that fit no GPU here",
+            ("capitals is too large for NVIDIA", "the weights alone do not fit"),
+            wish={"weights": {"repo": "lab/too-big", "revision": "main"}},
+        ),
         Fault("a key of the model that is misspelt", ("prot", "Supported parameters include"), wish={"prot": 8000}),
         Fault("a value of the wrong type", ("port", "unable to convert"), wish={"port": "eight thousand"}),
         Fault(

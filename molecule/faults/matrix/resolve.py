@@ -19,7 +19,9 @@ RESOLVE = Step(
     "Resolve: registry and hub are asked",
     "deploy",
     [
-        Fault("the registry is down", ("The registry nvcr.lab cannot be reached",), at="registry"),
+        Fault(
+            "the registry is down", ("The registry nvcr.lab cannot be reached", "nothing was changed"), at="registry"
+        ),
         Fault("the hub is down", ("The hub's name cannot be resolved: https://hub.lab.",), at="hub"),
         Fault("a firewall before the registry", ("The registry nvcr.lab cannot be reached",), *blocked("10.83.0.2")),
         Fault(

@@ -55,7 +55,7 @@ SERVE = Step(
         ),
         Fault(
             "it was stopped by hand",
-            ("capitals",),
+            ("the ledger names it as current, but its container is exited", "Deploy again"),
             STOP,
             "docker start $(cat /root/stopped)",
             serves=False,
