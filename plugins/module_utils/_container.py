@@ -9,6 +9,7 @@ Private to the collection: breaking changes at any time.
 from __future__ import annotations
 
 import json
+import time
 from datetime import datetime, timezone
 
 from ansible_collections.llmops.nim.plugins.module_utils import _log_text
@@ -53,7 +54,9 @@ class Container:
     def last_exit(self):
         """The status (str) with which it ended last, also where Docker has started it again since; C(unknown) if it
         did not end within the last hour."""
-        told = ["--since", "1h", "--until", "0s", "--filter", f"container={self.name}", "--filter", "event=die"]
+        # By its fraction, since docker takes an until without one for the beginning of this second.
+        until = f"{time.time():.6f}"
+        told = ["--since", "1h", "--until", until, "--filter", f"container={self.name}", "--filter", "event=die"]
         form = '{{index .Actor.Attributes "exitCode"}}'
         _rc, out, _err = self.run([self.docker, "events", *told, "--format", form])
         return (out.split() or ["unknown"])[-1]

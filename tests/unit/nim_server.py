@@ -142,7 +142,8 @@ class DockerStub:
             f'  [ "$(wc -l < {folder}/inspections)" = "$(cat {folder}/when)" ] && mv {folder}/then {folder}/state\n'
             f'  cat {folder}/state 2>/dev/null || {{ echo "Error: No such container: $3" >&2; exit 1; }} ;;\n'
             f'logs) tail -n "$3" {folder}/log >&2 ;;\n'
-            f"events) cat {folder}/ends 2>/dev/null ;;\n"
+            # As docker does, it leaves out this very second where it is to tell until 0s ago.
+            f'events) case "$*" in *"--until "[0-9]*.[0-9]*) cat {folder}/ends 2>/dev/null ;; esac ;;\n'
             f'start|stop) echo "$@" >> {folder}/done; cat {folder}/refusal >&2 2>/dev/null && exit 1\n'
             f'  [ "$1" = start ] && [ -e {folder}/started ] && mv {folder}/started {folder}/state; exit 0 ;;\nesac\n',
             encoding="utf-8",

@@ -91,6 +91,7 @@ ACTIVATE = Step(
                 "docker update --memory 8m --memory-swap 8m $new",
                 f"docker update --memory 4g --memory-swap 8g $(docker ps --all --quiet {NEW})",
             ),
+            host="gpu2",
         ),
         Fault(
             "it is killed by SIGKILL",
