@@ -38,7 +38,7 @@ def of_end(state):
     status = state.get("ExitCode")
     if state.get("OOMKilled"):
         what = "The container ran out of memory, and the kernel killed it."
-        problem = Problem(what, f"docker inspect: OOMKilled, exit status {status}", _MEMORY, "container_oom", _DOCKER)
+        problem = Problem(what, f"Docker: OOMKilled, exit status {status}", _MEMORY, "container_oom", _DOCKER)
         return [Cause("load", problem, CAUSE, True)]
     known = _STATUSES.get(int(status)) if str(status).isdigit() and state.get("Status") != "running" else None
     if not known:

@@ -51,15 +51,22 @@ class Container:
         mounts = self.inspect().get("Mounts") or []
         return next((one.get("Source") for one in mounts if one.get("Destination") == CACHE_MOUNT), None)
 
-    def last_exit(self):
-        """The status (str) with which it ended last, also where Docker has started it again since; C(unknown) if it
-        did not end within the last hour."""
+    def last_end(self):
+        """How it ended last, also where Docker has started it again since (dict).
+
+        C(ExitCode): the status (str), or C(unknown) if it did not end within the last hour. C(OOMKilled): whether the
+        kernel killed it for memory (bool).
+        """
         # By its fraction, since docker takes an until without one for the beginning of this second.
-        until = f"{time.time():.6f}"
-        told = ["--since", "1h", "--until", until, "--filter", f"container={self.name}", "--filter", "event=die"]
-        form = '{{index .Actor.Attributes "exitCode"}}'
-        _rc, out, _err = self.run([self.docker, "events", *told, "--format", form])
-        return (out.split() or ["unknown"])[-1]
+        window = ["--since", "1h", "--until", f"{time.time():.6f}", "--filter", f"container={self.name}"]
+        told = ["--filter", "event=oom", "--filter", "event=die"]
+        form = '{{.Action}} {{index .Actor.Attributes "exitCode"}}'
+        _rc, out, _err = self.run([self.docker, "events", *window, *told, "--format", form])
+        last, events = {"ExitCode": "unknown", "OOMKilled": False}, [line.split() for line in out.splitlines()]
+        for before, event in zip([[], *events], events):
+            if event[0] == "die":
+                last = {"ExitCode": event[1], "OOMKilled": before[:1] == ["oom"]}
+        return last
 
     def start(self):
         """Starts it where it does not run; raises Problem when it cannot start."""

@@ -184,7 +184,7 @@ class Wait:
             return
         if state["Status"] == "running":
             # Started again already, it has forgotten how it ended.
-            state = dict(state, Status="restarting", ExitCode=self.container.last_exit())
+            state = dict(state, Status="restarting", **self.container.last_end())
             never = verdict(state, before["RestartCount"])
         raise self.problem(f"did not become ready: {never}", state, before, "container_ended")
 

@@ -166,7 +166,7 @@ class Soak:
         if ended:
             if state["Status"] == "running":
                 # Started again already, it has forgotten how it ended.
-                state = dict(state, Status="restarting", ExitCode=self.container.last_exit())
+                state = dict(state, Status="restarting", **self.container.last_end())
             raise self.problem(f"did not last: {ended}", [], state, before, "container_ended")
 
     def problem(self, what, said, state, before, code):

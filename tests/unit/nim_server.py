@@ -181,9 +181,9 @@ class DockerStub:
         """Has docker start and docker stop fail with these words (str)."""
         (self._folder / "refusal").write_text(words + "\n", encoding="utf-8")
 
-    def ended(self, *statuses):
-        """With which statuses (int) the container has ended so far."""
-        (self._folder / "ends").write_text("".join(f"{status}\n" for status in statuses), encoding="utf-8")
+    def ended(self, *events):
+        """What docker tells of the container's ends so far: die and a status, or oom (str each)."""
+        (self._folder / "ends").write_text("".join(f"{event}\n" for event in events), encoding="utf-8")
 
     def after_inspections(self, number, restarts=0, **state):
         """As set(), when docker is asked for the state the number-th time (int)."""

@@ -87,11 +87,13 @@ ACTIVATE = Step(
         Fault(
             "the kernel kills it, out of memory",
             ("The container ran out of memory, and the kernel killed it", "OOMKilled", "add memory or swap"),
+            # Another process of the container takes the memory, and the service is the first to die for it.
             *as_soon_as_it_runs(
-                "docker update --memory 8m --memory-swap 8m $new",
+                "docker update --memory 96m --memory-swap 96m $new;"
+                ' echo 1000 >"/proc/$(docker inspect --format {{.State.Pid}} $new)/oom_score_adj";'
+                ' docker exec $new python3 -c "bytearray(10**8)"',
                 f"docker update --memory 4g --memory-swap 8g $(docker ps --all --quiet {NEW})",
             ),
-            host="gpu2",
         ),
         Fault(
             "it is killed by SIGKILL",

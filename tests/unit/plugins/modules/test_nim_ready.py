@@ -86,10 +86,18 @@ def test_check_mode_does_not_wait(nim, run):
     assert nim.requests == []
 
 
-@pytest.mark.parametrize(("statuses", "said"), [((1, 137), "exit status 137"), ((), "exit status unknown")])
-def test_how_it_ended_is_told_though_docker_has_started_it_again(nim, docker, run, statuses, said):
+@pytest.mark.parametrize(
+    ("events", "said"),
+    [
+        (("die 1", "die 137"), "exit status 137"),
+        (("die 1", "oom", "die 137"), "the kernel killed it for memory"),
+        (("oom", "die 137", "die 1"), "exit status 1 "),
+        ((), "exit status unknown"),
+    ],
+)
+def test_how_it_ended_is_told_though_docker_has_started_it_again(nim, docker, run, events, said):
     nim.ready = 503
-    docker.ended(*statuses)
+    docker.ended(*events)
     # Running again, it says 0.
     docker.after_inspections(2, restarts=1, ExitCode=0)
     result = run()
