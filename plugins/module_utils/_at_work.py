@@ -12,8 +12,9 @@ from ansible_collections.llmops.nim.plugins.module_utils import _clock
 
 # What takes long: action → the step, as people call it.
 STEPS = {
-    "community.docker.docker_image_pull": "pulling the image",
+    "llmops.nim.nim_image": "pulling the image",
     "llmops.nim.lfs_snapshot": "fetching weights",
+    "llmops.nim.nim_transfers": "fetching image, weights",
     "llmops.nim.weights_swarm": "carrying weights",
     "llmops.nim.weights_import": "importing weights",
     "llmops.nim.nim_model_profiles": "listing profiles",

@@ -31,6 +31,8 @@ extends_documentation_fragment:
   - llmops.nim.selection
   - llmops.nim.snapshot
   - llmops.nim.snapshot.published
+  - llmops.nim.transfer
+  - llmops.nim.transfer.begins
 attributes:
   check_mode:
     support: full
@@ -73,6 +75,7 @@ requirements:
 notes:
   - Needs Linux.
 seealso:
+  - module: llmops.nim.nim_transfers
   - name: Git LFS
     description: The specification of pointers and the batch API.
     link: https://github.com/git-lfs/git-lfs/tree/main/docs
@@ -89,6 +92,13 @@ EXAMPLES = r"""
 - name: Show where they are
   ansible.builtin.debug:
     msg: "{{ snapshot.path }}: {{ snapshot.files }} files, {{ snapshot.manifest_sha256 }}"
+
+- name: Begin to fetch them, and wait for nothing
+  llmops.nim.lfs_snapshot:
+    repo: nvidia/OpenMath2-Llama3.1-8B
+    revision: 0a4c7e01b2d9c3f4a5b6c7d8e9f0011223344556
+    wait: false
+  register: begun
 """
 
 RETURN = r"""
@@ -110,21 +120,21 @@ manifest_sha256:
   description:
     - The digest of all file names and contents. In the snapshot,
       C(find . -type f -printf '%P\\0' | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum) gives the same.
-      Null in check mode where it is not known yet.
+      Null where it is not known yet, in check mode or without O(wait).
   type: str
   returned: success
 files:
-  description: The number of files. Null in check mode where it is not known yet.
+  description: The number of files. Null where it is not known yet.
   type: int
   returned: success
 bytes_total:
-  description: The size of all files in bytes. Null in check mode where it is not known yet.
+  description: The size of all files in bytes. Null where it is not known yet.
   type: int
   returned: success
 bytes_fetched:
   description:
     - The size in bytes of the large files that were not in the store and had to be fetched; in check mode, that would
-      have to be. Null in check mode where it is not known yet.
+      have to be. Null where it is not known yet.
   type: int
   returned: success
 checkpoint:
@@ -135,6 +145,11 @@ checkpoint:
   type: dict
   returned: success
   sample: {"architecture": "LlamaForCausalLM", "precision": "bf16", "has_chat_template": true}
+transfer:
+  description: The name by which M(llmops.nim.nim_transfers) waits for it.
+  type: str
+  returned: where it is on its way, without O(wait)
+  sample: weights-lab--Llama-3.2-1B-capitals@0a4c7e01b2d9c3f4a5b6c7d8e9f0011223344556
 checkpoint_warnings:
   description:
     - What is doubtful about the checkpoint, each like one of RV(problems). Empty in check mode where it is not known
@@ -190,6 +205,7 @@ from ansible_collections.llmops.nim.plugins.module_utils import (
     _progress,
     _selection,
     _snapshot,
+    _transfers,
 )
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem, Refused, report
 
@@ -205,6 +221,7 @@ ARGUMENT_SPEC = {
     "reserve_bytes": {"type": "int", "default": 1024**3},
     "retries": {"type": "int", "default": 3},
     "lock_timeout": {"type": "int", "default": 600},
+    **_transfers.BEGINS,
 }
 
 
@@ -232,6 +249,8 @@ class Run:
             return self.result(found)
         if self.module.check_mode:
             return self.foresee() if shutil.which("git") else self.unknown()
+        if not wanted["wait"]:
+            return self.begun()
         result, problems, head, self.warnings = _detached.call(lambda: (*self.told(self.work), self.warnings))
         if problems:
             found = [Problem(**problem) for problem in problems]
@@ -259,6 +278,20 @@ class Run:
             if found:  # by the run that held the lock before
                 return self.result(found)
             return self.make(self.clone(self.spot.git, (descriptor,)))
+
+    def begun(self):
+        """Have it worked at, by a process that nobody waits for."""
+        subject = {"repo": self.wanted["repo"], "commit": self.commit}
+        name = "weights-" + "@".join((os.path.basename(self.spot.home), os.path.basename(self.spot.path)))
+        what = "weights {repo} at {commit}".format(**subject)
+
+        def work():
+            return self.told(self.work)[1] or [], self.warnings
+
+        begun = _transfers.begin(
+            self.wanted["transfers_dir"], name, what, work, _progress.path(self.spot.home), subject
+        )
+        return {**self.unread(), "changed": begun, "transfer": name}
 
     def clone(self, git_dir, pass_fds=()):
         hub = (self.wanted["endpoint"], self.wanted["repo"], self.token)
@@ -421,6 +454,10 @@ class Run:
     def unknown(self):
         """What can be said in check mode on a host without git."""
         self.warnings.append(f"git is not installed yet: what {self.wanted['repo']} needs is not known.")
+        return self.unread()
+
+    def unread(self):
+        """The module's result, as long as no file of the snapshot was read."""
         return {
             "changed": True,
             "path": self.spot.path,

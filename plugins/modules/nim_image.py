@@ -13,6 +13,9 @@ description:
   - Pulls the images that are not on the host yet.
   - The login lies in a Docker configuration of its own beneath C(/run), which is memory, mode 0700, and is removed with
     the end of the pull. The configuration of the user is neither read nor written.
+extends_documentation_fragment:
+  - llmops.nim.transfer
+  - llmops.nim.transfer.begins
 attributes:
   check_mode:
     support: full
@@ -44,6 +47,8 @@ options:
     description: The docker command.
     type: str
     default: docker
+seealso:
+  - module: llmops.nim.nim_transfers
 """
 
 EXAMPLES = r"""
@@ -55,19 +60,26 @@ EXAMPLES = r"""
 
 RETURN = r"""
 pulled:
-  description: The images that were missing.
+  description: The images that were missing. Without O(wait) they are on their way.
   returned: success
   type: list
   elements: str
+transfer:
+  description: The name by which M(llmops.nim.nim_transfers) waits for them.
+  returned: where they are on their way, without O(wait)
+  type: str
+  sample: images-6b86b273ff34
 problem:
   description: What stands in the way, with C(what), C(evidence), C(remedy), C(code) and C(source).
   returned: failure
   type: dict
 """
 
+import hashlib
+
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.llmops.nim.plugins.module_utils import _registry_login
+from ansible_collections.llmops.nim.plugins.module_utils import _registry_login, _transfers
 from ansible_collections.llmops.nim.plugins.module_utils._failures import explain, told_of
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 from ansible_collections.llmops.nim.plugins.module_utils._secrets import masked
@@ -78,6 +90,7 @@ ARGUMENTS = {
     "username": {"type": "str", "default": "$oauthtoken"},
     "api_key": {"type": "str", "no_log": True},
     "docker": {"type": "str", "default": "docker"},
+    **_transfers.BEGINS,
 }
 WHAT = "The image could not be pulled"
 
@@ -98,6 +111,21 @@ def pull(module, docker, images):
                 raise not_pulled(image, masked(err.strip()))
 
 
+def begun(module, docker, images):
+    """Have the images (list of str) pulled by a process that nobody waits for: (whether it was begun, its name)."""
+    # By all that are wanted, since what is missing changes while they come.
+    name = "images-" + hashlib.sha256(" ".join(sorted(set(module.params["images"]))).encode()).hexdigest()[:12]
+
+    def work():
+        try:
+            pull(module, docker, images)
+        except Problem as problem:
+            return [problem.as_dict()], []
+        return [], []
+
+    return _transfers.begin(module.params["transfers_dir"], name, "image " + ", ".join(images), work), name
+
+
 def not_pulled(image, said):
     """The Problem of a pull of image that failed with these words (str)."""
     causes = explain(said)
@@ -110,6 +138,9 @@ def main():
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     docker = module.get_bin_path(module.params["docker"], required=True)
     images = missing(module, docker)
+    if images and not module.check_mode and not module.params["wait"]:
+        changed, name = begun(module, docker, images)
+        module.exit_json(changed=changed, pulled=images, transfer=name)
     try:
         if images and not module.check_mode:
             pull(module, docker, images)

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "shared"))
 from lab import ROOT
 
 # They take as long as their bytes do.
-TRANSFERS = {"llmops.nim.lfs_snapshot", "llmops.nim.nim_image"}
+TRANSFERS = {"llmops.nim.lfs_snapshot", "llmops.nim.nim_image", "llmops.nim.nim_transfers"}
 # Once a run, by the control node: what tags and revisions mean.
 ONCE = {"llmops.nim.nim_image_info": 1, "llmops.nim.nim_weights_info": 1}
 

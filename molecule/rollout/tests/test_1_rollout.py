@@ -37,7 +37,7 @@ def outcomes(output):
 
 # Of a rollout on a server, what gateways are asked for it among them, beyond the transfers.
 CALLS = 11
-TRANSFERS = {"llmops.nim.lfs_snapshot", "llmops.nim.nim_image"}
+TRANSFERS = {"llmops.nim.lfs_snapshot", "llmops.nim.nim_image", "llmops.nim.nim_transfers"}
 
 
 def test_new_weights_in_three_ways_and_with_keys_from_now_on(v1, load, tmp_path):

@@ -14,7 +14,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "shared"))
 
-from lab import begin, kill, model, playbook, recap, run
+from lab import begin, kill, model, playbook, read_until, recap, run
 
 HOST, HUB = "gpu2", "nim-lab-hub"
 FETCH = "../molecule/weights/fetch"
@@ -240,3 +240,25 @@ def test_bytes_that_were_altered_are_named_and_mended():
     assert 0 < log.sent() < progress("/var/lib/nim/weights")["total"]  # that shard alone
     again = playbook("verify", limit=HOST, weights_deep=True)
     assert again.returncode == 0, again.stdout
+
+
+def test_an_image_comes_beside_the_weights_and_both_without_their_control_node(store):
+    """The image comes while the hub holds the weights; the control node is killed; the next run finds both."""
+    image = "nvcr.lab/nim/meta/llama-3.2-1b-instruct:1.15.5"
+    wanted = {"weights_dir": store, "nim_models": [model(image=image)], "nim_allow_downtime": True}
+    log, before = Log(), images()
+    with faults(hold_after=HALF):
+        process = begin("stage", limit=HOST, **wanted)
+        held(store, process)
+        wait_for(lambda: images() - before, process)
+        kill(process)
+        again = begin("stage", limit=HOST, **wanted)
+        read_until(again, "Wait for what is on its way")
+        assert snapshots(store) == []
+    output, _nothing = again.communicate()
+    assert again.returncode == 0, output
+    published(store, log)
+
+
+def images():
+    return set(run(HOST, "docker image ls --quiet --no-trunc").split())

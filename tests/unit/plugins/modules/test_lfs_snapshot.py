@@ -23,6 +23,7 @@ import pytest
 from ansible.module_utils import basic
 from hub_server import OUTSIDER, READER, Hub, pointer
 
+from ansible_collections.llmops.nim.plugins.module_utils import _transfers
 from ansible_collections.llmops.nim.plugins.modules import lfs_snapshot
 
 pytestmark = pytest.mark.skipif(
@@ -145,6 +146,21 @@ def end(process, store):
         os.killpg(group, signal.SIGKILL)
     process.wait()
     process.stdout.close()
+
+
+def result_of(process):
+    """What the module that spawn() has started returns (dict)."""
+    return json.loads(process.communicate()[0])
+
+
+def ended(place, name):
+    """What is known of a transfer once it is over."""
+    for _look in range(1200):
+        heard = _transfers.hear(place, name)
+        if heard["over"]:
+            return heard
+        threading.Event().wait(0.05)
+    raise AssertionError("it never ended")
 
 
 def test_publishes_a_proven_snapshot(hub, run, store):
@@ -839,3 +855,24 @@ def test_what_cannot_be_asked_for(hub, run, store, params, code):
     assert "secret" not in refused(run(**params), code)
     assert hub.requests == []
     assert not store.exists()
+
+
+def test_one_that_is_not_waited_for_is_published_all_the_same(hub, store, tmp_path):
+    commit, place = model(hub), str(tmp_path / "transfers")
+    begun = result_of(spawn(store, hub, wait=False, transfers_dir=place))
+    assert begun["changed"] is True
+    assert begun["commit"] == commit
+    assert begun["manifest_sha256"] is None
+    heard = ended(place, begun["transfer"])
+    assert heard["problems"] == []
+    assert (heard["phase"], heard["bytes"], heard["total"]) == ("published", 400_000, 400_000)
+    found = result_of(spawn(store, hub, wait=False, transfers_dir=place))
+    assert found["changed"] is False
+    assert "transfer" not in found
+
+
+def test_one_that_is_not_waited_for_keeps_its_cause(hub, store, tmp_path):
+    model(hub, without=("config.json",))
+    place = str(tmp_path / "transfers")
+    begun = result_of(spawn(store, hub, wait=False, transfers_dir=place))
+    assert "config.json" in json.dumps(ended(place, begun["transfer"])["problems"])

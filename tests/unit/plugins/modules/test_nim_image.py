@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 from ansible.module_utils import basic
 
-from ansible_collections.llmops.nim.plugins.module_utils import _registry_login
+from ansible_collections.llmops.nim.plugins.module_utils import _registry_login, _transfers
 from ansible_collections.llmops.nim.plugins.modules import nim_image
 
 KEY = "nvapi-0123456789abcdef"
@@ -49,7 +50,7 @@ def run(tmp_path, monkeypatch, capsys):
             nim_image.main()
         out = capsys.readouterr().out
         assert KEY not in out
-        assert not list(tmp_path.glob("nim-registry-*"))
+        assert params.get("wait") is False or not list(tmp_path.glob("nim-registry-*"))
         return json.loads(out)
 
     return call
@@ -86,3 +87,22 @@ def test_a_pull_that_fails_says_why_and_leaves_no_login(run, said, code):
     result = run(rc=1, said=said)
     assert result["failed"] is True
     assert result["problem"]["code"] == code
+
+
+def test_one_that_is_not_waited_for_goes_on_by_itself_and_keeps_its_cause(run, tmp_path):
+    options = {"wait": False, "transfers_dir": str(tmp_path / "transfers")}
+    begun = run(rc=1, said="Error response from daemon: manifest unknown", **options)
+    assert begun["changed"] is True
+    for _look in range(600):
+        heard = _transfers.hear(options["transfers_dir"], begun["transfer"])
+        if heard["over"]:
+            break
+        threading.Event().wait(0.05)
+    assert [problem["code"] for problem in heard["problems"]] == ["image_unknown"]
+    assert not list(tmp_path.glob("nim-registry-*"))
+    assert KEY not in "".join(path.read_text() for path in (tmp_path / "transfers").iterdir())
+
+
+def test_with_nothing_missing_nothing_is_begun(run, tmp_path):
+    assert "transfer" not in run(images=[HERE], wait=False, transfers_dir=str(tmp_path / "transfers"))
+    assert not (tmp_path / "transfers").exists()
