@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.llmops.nim.plugins.plugin_utils import _board
+
 
 class ActionModule(ActionBase):
     """Asks sooner at first, so that a short transfer is waited for shortly."""
@@ -21,6 +23,7 @@ class ActionModule(ActionBase):
         while True:
             wanted = {**self._task.args, "patience": min(patience, longest)}
             looked = self._execute_module(module_args=wanted, task_vars=task_vars)
+            _board.tell(task_vars["inventory_hostname"], looked.get("transfers", []))
             if looked.get("failed") or looked.get("over"):
                 return {**result, **looked}
             patience *= 2

@@ -18,7 +18,9 @@ description:
     after ten seconds at a step, and each further one after as long again, five minutes at most.
   - With more than ten hosts at work, the hosts are counted by step, and the one that takes longest is named.
   - After an interruption it says what was being done, and how to go on.
-  - Asks nothing of the hosts, so it neither costs a call nor knows how many bytes have come.
+  - Of weights that M(llmops.nim.nim_transfers) waits for it shows how much has come, at which rate, and how long
+    it takes still. Of images it shows that they are on their way; the C(docker) command does not tell their bytes.
+  - Asks nothing of the hosts, so it costs no call.
 requirements:
   - to be listed in C(callbacks_enabled) of the configuration
   - rich (Python package); without it a terminal gets lines as well
@@ -33,6 +35,7 @@ import time
 from ansible.plugins.callback import CallbackBase
 
 from ansible_collections.llmops.nim.plugins.module_utils._at_work import AtWork, interrupted
+from ansible_collections.llmops.nim.plugins.plugin_utils import _board
 
 try:
     from rich.live import Live
@@ -75,8 +78,10 @@ class CallbackModule(CallbackBase):
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._show, daemon=True)
         self._owner = os.getpid()
+        self._board = None
 
     def v2_playbook_on_start(self, playbook):
+        self._board = _board.put_up()
         self._thread.start()
         atexit.register(self._leave)
 
@@ -107,6 +112,8 @@ class CallbackModule(CallbackBase):
 
     def _tell(self, now):
         """Shows what there is to be shown, with the lock held."""
+        for host in self._at_work.transferring():
+            self._at_work.tell(host, _board.hear(self._board, host))
         if Live is None or not (self._live or sys.stdout.isatty()):
             for line in self._at_work.lines(now):
                 self._display.display(line)
@@ -128,7 +135,10 @@ class CallbackModule(CallbackBase):
 
     def _leave(self):
         """At the end of the process. Where the run did not come to its own, somebody has interrupted it."""
-        if self._over.is_set() or os.getpid() != self._owner:
+        if os.getpid() != self._owner:
+            return
+        _board.take_down(self._board)
+        if self._over.is_set():
             return
         self._over.set()
         self._clear()

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pty
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from nim_server import DockerStub, NimServer
 from rich.console import Console
 
 from ansible_collections.llmops.nim.plugins.callback.nim_progress import drawn
+from ansible_collections.llmops.nim.plugins.module_utils import _progress, _transfers
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -110,3 +113,39 @@ def test_where_there_is_no_terminal_lines_come(playbook):
     run.wait()
     os.close(reader)
     assert "\x1b" not in seen
+
+
+WAIT = """
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  tasks:
+    - llmops.nim.nim_transfers: {{transfers: [a], transfers_dir: "{place}"}}
+      vars: {{ansible_python_interpreter: "{python}"}}
+"""
+
+
+def test_a_wait_for_transfers_shows_how_far_they_are_and_ends_with_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    path, place, stop = tmp_path / "wait.yml", tmp_path / "transfers", tmp_path / "stop"
+    path.write_text(WAIT.format(place=place, python=sys.executable))
+
+    def work():
+        while not stop.exists():
+            threading.Event().wait(0.05)
+        return [], []
+
+    _transfers.begin(str(place), "a", "weights lab/x at 1", work, str(tmp_path / "progress.json"), {"repo": "lab/x"})
+    samples = [(0.0, 0), (2.0, 50)]
+    (tmp_path / "progress.json").write_text(
+        json.dumps(_progress.state({"repo": "lab/x"}, _progress.FETCHING, samples, 100))
+    )
+    ours, theirs = pty.openpty()
+    run = started(path, theirs)
+    os.close(theirs)
+    seen = read_until(ours, "weights 50%, 2s left")
+    stop.touch()
+    seen += read_until(ours, None)
+    os.close(ours)
+    assert run.wait() == 0, seen
+    assert not list(tmp_path.glob("nim-progress-*"))

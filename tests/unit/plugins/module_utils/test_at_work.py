@@ -7,7 +7,13 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.llmops.nim.plugins.module_utils._at_work import MOST_ROWS, AtWork, interrupted
+from ansible_collections.llmops.nim.plugins.module_utils._at_work import (
+    MOST_ROWS,
+    TRANSFERS,
+    AtWork,
+    how_far,
+    interrupted,
+)
 
 WEIGHTS, READY = "llmops.nim.lfs_snapshot", "llmops.nim.nim_ready"
 
@@ -70,3 +76,30 @@ def test_an_interruption_says_what_was_done_and_how_to_go_on(at_work):
     assert "東京1: fetching weights, for 1m 15s" in said
     assert "status.yml" in said
     assert "same command" in said
+
+
+def transfer(what="weights lab/x at 1", **changes):
+    known = {"phase": "fetching", "bytes": 3 * 1024**3, "total": 12 * 1024**3, "rate": 1024.0**3, "seconds_left": 9}
+    return {"what": what, "over": False, **known, **changes}
+
+
+def test_how_far_transfers_are():
+    unknown = dict.fromkeys(("phase", "bytes", "total", "rate", "seconds_left"))
+    image = transfer("image nvcr.io/nim/a", **unknown)
+    assert how_far([image, transfer()]) == "weights 25%, 9s left, 3.0 GiB of 12.0 GiB, 1.0 GiB/s; image"
+    assert how_far([transfer(phase="proving", bytes=12 * 1024**3, rate=0.0, seconds_left=None)]) == (
+        "weights 100%, proving, 12.0 GiB of 12.0 GiB"
+    )
+    assert how_far([transfer(over=True), image]) == "image"
+    assert how_far([]) == ""
+
+
+def test_a_host_that_waits_for_transfers_says_how_far_they_are(at_work):
+    at_work.begin("東京1", TRANSFERS, 0)
+    at_work.begin("gpu2", READY, 0)
+    assert at_work.transferring() == ["東京1"]
+    assert at_work.rows(5)[0] == ("東京1", "fetching", "5s")
+    at_work.tell("東京1", [transfer()])
+    assert at_work.lines(10)[0] == "東京1: weights 25%, 9s left, 3.0 GiB of 12.0 GiB, 1.0 GiB/s, for 10s"
+    at_work.begin("東京1", READY, 11)
+    assert at_work.rows(12)[-1] == ("東京1", "becoming ready", "1s")
