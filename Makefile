@@ -4,7 +4,7 @@
 # make check   the fast part of it: lint and unit tests
 # make test-gpu  the collection on a real NVIDIA GPU, on a machine set aside for it (docs/gpu.md)
 # make reference  docs/reference, anew from what the code says of itself
-# make bench   the times of the main job on this machine, beside a peer's
+# make bench   the times of the main job, of rollouts and of fifty names on this machine, beside peers'
 # make bench_weights  the way of weights to 16 hosts beside other ways; hours
 # make lab     the lab alone
 # make clean   take down and remove what all of these have made, and nothing else
@@ -116,9 +116,16 @@ test-gpu:
 reference: .venv/dev.stamp
 	python tests/docs/reference.py
 
-bench: lab
+bench: lab .bench/venv.stamp
 	python tests/bench/run.py
 	python tests/bench/rollout.py
+	python tests/bench/fleet/run.py
+
+# The peers' own: the collection is measured with what it needs, and nothing else.
+.bench/venv.stamp: tests/bench/fleet/requirements.txt
+	$(PYTHON) -m venv --clear .bench/venv
+	.bench/venv/bin/pip install --quiet --requirement $<
+	touch $@
 
 bench_weights: .venv/dev.stamp
 	./lab/prepare bench

@@ -14,6 +14,9 @@ from ansible_collections.llmops.nim.plugins.module_utils._plan_text import amoun
 TRANSFERS = "llmops.nim.nim_transfers"
 # What takes long: action → the step, as people call it.
 STEPS = {
+    "llmops.nim.gpu_host_info": "being looked at",
+    "llmops.nim.nim_release_info": "being asked for its releases",
+    "llmops.nim.nim_check": "being looked ahead at",
     "llmops.nim.nim_image": "pulling the image",
     "llmops.nim.lfs_snapshot": "fetching weights",
     TRANSFERS: "fetching",

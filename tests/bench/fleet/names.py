@@ -1,0 +1,73 @@
+"""Many inventory names for the lab's three servers: each is reached and looked at as a server of its own would be.
+
+Every name has an ssh connection to itself (by its own control path). What they share is the servers' processor, which
+here is the control node's too.
+"""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+
+import yaml
+
+lab = importlib.import_module("lab")
+
+FOLDER = lab.ROOT / ".bench"
+SERVERS = {"gpu1": "10.83.0.11", "gpu2": "10.83.0.12", "gpu3": "10.83.0.13"}
+# A server of its own would never see as many logins at once as one with a third of the names.
+LOGINS = "/etc/ssh/sshd_config.d/bench.conf"
+
+
+def inventory(number):
+    """The path of an inventory of so many (int) names, beside the lab's own, whose variables it has."""
+    folder = FOLDER / f"names_{number}"  # as deep as the lab's inventory, whose paths are relative
+    folder.mkdir(parents=True, exist_ok=True)
+    servers = _read("hosts.yml")["servers"]["vars"]
+    wishes = dict(_read("group_vars/gpu_servers.yml"), nim_models=[lab.model(gpus={"count": 1}, memory_share=0.45)])
+    hosts = {
+        name: {
+            "ansible_host": SERVERS[server],
+            "ansible_control_path": str(control_path(name)),
+            "idiomatic_cdi": server == "gpu3",
+        }
+        for name, server in named(number).items()
+    }
+    group = {"hosts": hosts, "vars": wishes}
+    (folder / "hosts.yml").write_text(
+        yaml.safe_dump({"servers": {"children": {"gpu_servers": group}, "vars": servers}})
+    )
+    return folder
+
+
+def _read(file):
+    return yaml.safe_load((lab.ROOT / lab.INVENTORY / file).read_text())
+
+
+def control_path(name):
+    return FOLDER / "cp" / name
+
+
+def named(number):
+    """dict of so many (int) names to the server that each stands for."""
+    servers = list(SERVERS)
+    return {f"name{index + 1:02}": servers[index % len(servers)] for index in range(number)}
+
+
+def prepare():
+    """Have the servers take as many logins at once as all names together make."""
+    (FOLDER / "cp").mkdir(parents=True, exist_ok=True)
+    for server in SERVERS:
+        lab.run(server, f"echo 'MaxStartups 200' >{LOGINS}; pkill -HUP --oldest sshd")
+
+
+def restore():
+    for server in SERVERS:
+        lab.run(server, f"rm -f {LOGINS}; pkill -HUP --oldest sshd")
+
+
+def disconnect():
+    """End all connections to names: each run is to make its own."""
+    for path in (FOLDER / "cp").iterdir():
+        subprocess.run(["ssh", "-o", f"ControlPath={path}", "-O", "exit", path.name], capture_output=True)
+        path.unlink(missing_ok=True)

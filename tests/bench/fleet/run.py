@@ -1,0 +1,165 @@
+"""Fifty names: a run that changes nothing beside its peers, one setting, a first deployment, and pure functions for
+many hosts; printed and put into docs/benchmarks.md, never asserted.
+
+    python tests/bench/fleet/run.py [--runs 5] [--slow-runs 2]
+
+The interpreter that draws the plot and runs pyinfra is .bench/venv (requirements.txt beside this file).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(ROOT / "molecule" / "shared"), str(HERE.parent), str(HERE)]
+
+page, names, nothing, rolling, first, control, pure = map(
+    importlib.import_module, ("page", "names", "nothing", "rolling", "first", "control", "pure")
+)
+
+HEADING = "## Fifty names"
+IMAGE = ROOT / "docs" / "images" / "fifty_names.svg"
+INTRODUCTION = """\
+`tests/bench/fleet/run.py`, in one run on {machine}, load {load:.1f} before it; every way in turn, medians
+(least to most, number of runs). Fifty inventory names stand for the lab's three servers, each with an ssh connection
+of its own that every run makes anew. Control node and servers share the machine's processor, so what a host computes
+is paid here as well; with servers of their own, only what the control node does adds up.
+
+Ours is `deploy.yml`, which looks at image, container, settings, weights, health, port and ledger, and asks each
+endpoint a question. ssh is `ssh host true` on all at once, one task Ansible with `command: true` on all. The idiomatic
+role (`tests/bench/idiomatic_whole.yml`) has facts, package, git, git-lfs, docker_login, docker_image, docker_container
+and uri, all hosts at once; pyinfra does the same job (`pyinfra_deploy.py`).
+"""
+# What the goals leave open, in the words of who reads the table.
+FLOOR = (
+    "not reached: one task of Ansible that does nothing takes {floor:.1f} times ssh's time, ours {ours:.1f} times that"
+)
+
+
+def seconds(taken):
+    return f"{statistics.median(taken):.1f} s ({min(taken):.1f} to {max(taken):.1f}, {len(taken)})"
+
+
+def slope(by_size):
+    """Seconds that each further host adds, from the smallest fleet to the largest."""
+    small, large = min(by_size), max(by_size)
+    return (statistics.median(by_size[large]) - statistics.median(by_size[small])) / (large - small)
+
+
+def table(headings, rows):
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+
+
+def of_nothing(taken):
+    """The ratios, then the times."""
+    sizes = list(taken[nothing.OURS])
+    most = sizes[-1]
+    at_most = {way: statistics.median(by_size[most]) for way, by_size in taken.items()}
+    slopes = {way: slope(by_size) for way, by_size in taken.items()}
+    ours, ssh, floor = nothing.OURS, nothing.SSH, nothing.ONE_TASK
+    why = FLOOR.format(floor=at_most[floor] / at_most[ssh], ours=at_most[ours] / at_most[floor])
+    goals = [
+        (f"{most} names, ours / ssh", at_most[ours] / at_most[ssh], "2 or less", lambda ratio: ratio <= 2, why),
+        (
+            f"{most} names, idiomatic role / ours",
+            at_most[nothing.IDIOMATIC] / at_most[ours],
+            "5 or more",
+            lambda ratio: ratio >= 5,
+            "not reached: both have the same floor under each task",
+        ),
+        ("a host more, ours / ssh", slopes[ours] / slopes[ssh], "1.5 or less", lambda ratio: ratio <= 1.5, why),
+    ]
+    rows = [
+        [name, f"{ratio:.1f}", goal, "reached" if reached(ratio) else short]
+        for name, ratio, goal, reached, short in goals
+    ]
+    rows.append([f"{most} names, pyinfra / ours", f"{at_most[nothing.PYINFRA] / at_most[ours]:.1f}", "", ""])
+    rows.append([f"{most} names, ours / one task", f"{at_most[ours] / at_most[floor]:.1f}", "", ""])
+    rows.append(["a host more, ours / one task", f"{slopes[ours] / slopes[floor]:.1f}", "", ""])
+    times = [
+        [way, *(seconds(by_size[size]) for size in sizes), f"{slopes[way]:.2f} s"] for way, by_size in taken.items()
+    ]
+    headings = [f"{size} name{'s' * (size > 1)}" for size in sizes]
+    return (
+        table(["nothing to change", "ratio", "goal", ""], rows)
+        + "\n"
+        + table(["", *headings, "a host more"], times)
+        + f"\n![Seconds against hosts](images/{IMAGE.name})\n"
+    )
+
+
+def of_rolling(taken):
+    ours, peer = taken[nothing.OURS], taken[nothing.IDIOMATIC]
+    ratio = statistics.median(ours) / statistics.median(peer)
+    return (
+        "One setting, no new weights; of the three servers, since names of one server share its container:\n\n"
+        + table(
+            ["", "", ""],
+            [["time of a rollout, ours / idiomatic role", f"{ratio:.1f}", f"{seconds(ours)} / {seconds(peer)}"]],
+        )
+    )
+
+
+def of_first(taken):
+    both, image, weights = first.transfers(taken)
+    longer, goal = both / max(image, weights), 1.05
+    rows = [
+        ["both transfers / the longer one", f"{longer:.2f}", f"goal {goal} or less"],
+        ["both transfers / their sum", f"{both / (image + weights):.2f}", ""],
+        ["both, the image alone, the weights alone", f"{both:.1f} s", f"{image:.1f} s, {weights:.1f} s"],
+        ["staging that transfers nothing", seconds(taken["none"]), ""],
+    ]
+    return "A first deployment's staging of one server (`first.py` says how it is taken apart):\n\n" + table(
+        ["", "", ""], rows
+    )
+
+
+def of_pure(found, mebibytes, took):
+    rows = [[name, f"{spent:.2f} s", f"{memory:.0f} MiB"] for name, (spent, memory) in found.items()]
+    rows.append([f"`plan.yml` on {control.HOSTS} hosts that answer at once", f"{took:.0f} s", f"{mebibytes:.0f} MiB"])
+    return (
+        "Many hosts, from what is known of them; the goal for 500 plans is 2 s. The last is a whole run, with the memory "
+        "of its largest process:\n\n" + table(["", "time", "memory"], rows)
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=5, help="how often each is measured")
+    parser.add_argument("--slow-runs", type=int, default=2, help="how often the slow peers are, on all names")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 10, 50], help="names, the most last")
+    parser.add_argument("--print", action="store_true", help="print the section, and leave the page as it is")
+    options = parser.parse_args()
+    introduction = INTRODUCTION.format(machine=page.machine(), load=os.getloadavg()[0])
+    names.prepare()
+    try:
+        staging = first.measure(min(options.runs, 3))
+        nothing.prepare()
+        taken = nothing.measure(options.sizes, options.runs, options.slow_runs)
+        rollouts = rolling.measure(min(options.runs, 2))
+        memory = control.measure()
+    finally:
+        nothing.remove()
+        names.disconnect()
+        names.restore()
+    parts = [of_nothing(taken), of_rolling(rollouts), of_first(staging), of_pure(pure.measure(options.runs), *memory)]
+    text = "\n".join([introduction, *parts])
+    print(text)
+    if not options.print:
+        times = names.FOLDER / "times.json"
+        times.write_text(json.dumps(taken))
+        subprocess.run([names.FOLDER / "venv" / "bin" / "python", HERE / "plot.py", times, IMAGE], check=True)
+        page.put(HEADING, text)
+
+
+if __name__ == "__main__":
+    main()
