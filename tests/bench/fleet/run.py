@@ -127,8 +127,8 @@ def of_pure(found, mebibytes, took):
     rows = [[name, f"{spent:.2f} s", f"{memory:.0f} MiB"] for name, (spent, memory) in found.items()]
     rows.append([f"`plan.yml` on {control.HOSTS} hosts that answer at once", f"{took:.0f} s", f"{mebibytes:.0f} MiB"])
     return (
-        "Many hosts, from what is known of them; the goal for 500 plans is 2 s. The last is a whole run, with the memory "
-        "of its largest process:\n\n" + table(["", "time", "memory"], rows)
+        "Many hosts, from what is known of them; the goal for 500 plans is 2 s. The last is a whole run, with the "
+        "memory of its largest process:\n\n" + table(["", "time", "memory"], rows)
     )
 
 
