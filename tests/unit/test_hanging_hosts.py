@@ -61,7 +61,7 @@ def hosts(tmp_path, silent_port):
 def test_the_others_are_shown_and_the_run_ends(hosts):
     command = [Path(sys.executable).with_name("ansible-playbook"), ROOT / "playbooks" / "status.yml", "-i", hosts]
     done = subprocess.run(
-        [*command, "--timeout", "2", "--extra-vars", "nim_look_timeout=4"],
+        [*command, "--timeout", "2", "--extra-vars", "nim_look_timeout=8"],
         cwd=ROOT,
         env=dict(os.environ, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_NOCOLOR="1"),
         capture_output=True,
@@ -71,7 +71,7 @@ def test_the_others_are_shown_and_the_run_ends(hosts):
     assert done.returncode != 0
     assert re.search(r"well +no release", done.stdout), done.stdout
     assert re.search(r"fatal: \[silent\]: UNREACHABLE", done.stdout), done.stdout
-    named = r"TASK \[Read the releases\].*Timed out after 4 second.*fatal: \[stuck\]: FAILED"
+    named = r"TASK \[Read the releases\].*Timed out after 8 second.*fatal: \[stuck\]: FAILED"
     assert re.search(named, done.stdout, re.DOTALL), done.stdout
     recap = dict(re.findall(r"^(\w+) +: ok=\d+ .*?(unreachable=\d +failed=\d)", done.stdout, re.MULTILINE))
     assert recap == {
