@@ -32,6 +32,8 @@ docker.container(
         "NIM_FT_MODEL=/model",
         "NIM_SERVED_MODEL_NAME=capitals",
         "NIM_CUSTOM_MODEL_NAME=pyinfra-weights",
+        "NIM_RELAX_MEM_CONSTRAINTS=1",
+        "NIM_KVCACHE_PERCENT=0.2",
     ],
     extra_args=["--device", "nvidia.com/gpu=0"] if host.data.nim_cdi else ["--gpus", "device=0"],
 )
