@@ -89,6 +89,7 @@ endif
 SCENARIOS ?= default generations faults weights airgap fleet rollout
 molecule: .venv/dev.stamp
 	./lab/prepare engine
+	./lab/prepare prometheus
 	for scenario in $(SCENARIOS); do \
 	    molecule reset --scenario-name $$scenario && \
 	    molecule test --scenario-name $$scenario --destroy never || exit 1; \

@@ -8,8 +8,10 @@ import urllib.request
 
 import fleet
 import pytest
+from haproxy_gateway import until
+from prometheus_server import Prometheus
 
-from lab import API_KEY, ROOT, recap, run
+from lab import API_KEY, ROOT, playbook, recap, run
 
 # What moving no bytes and building no engine leaves as it is.
 BYTES = r"""
@@ -104,3 +106,22 @@ def test_a_second_run_changes_nothing(v1, v2):
     done = fleet.deploy("v2", limit="gpu1", gateway_api_keys=[API_KEY])
     assert done.returncode == 0, done.stdout
     assert recap(done.stdout)["gpu1"]["changed"] == 0, done.stdout
+
+
+def test_a_prometheus_sees_servers_and_gateway(v1, tmp_path):
+    watched = (*fleet.INVENTORIES, "molecule/rollout/inventory/watcher.yml")
+    done = playbook("watch", inventories=watched, watch_directory=str(tmp_path))
+    assert done.returncode == 0, done.stdout
+    prometheus = Prometheus(tmp_path)
+    try:
+        until(lambda: up(prometheus, "nim") == set(fleet.HOSTS))
+        until(lambda: up(prometheus, "nim_gateway") == {"gateway"})
+        (active,) = until(lambda: prometheus.ask('haproxy_backend_active_servers{proxy="nim_capitals"}'))
+        assert active["value"][1] == "3"
+    finally:
+        prometheus.stop()
+
+
+def up(prometheus, job):
+    """The hosts (set of str) of a job that answer the Prometheus."""
+    return {one["metric"]["host"] for one in prometheus.ask(f'up{{job="{job}"}} == 1')}
