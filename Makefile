@@ -101,8 +101,8 @@ sanity: .venv/dev.stamp
 
 # What computes goes on beside molecule, which mostly waits; what it says comes at the end. A shell lets what it starts
 # beside itself ignore Ctrl-C, which env takes back.
-COMPUTES := unit unit38 browser watch sanity
-test: lint
+COMPUTES := lint unit unit38 browser watch sanity
+test: .venv/dev.stamp
 	for what in engine browser prometheus; do ./lab/prepare $$what || exit 1; done
 	mkdir -p build
 	env --default-signal nice -n 19 $(MAKE) $(COMPUTES) >build/computed.log 2>&1 & \
