@@ -86,7 +86,8 @@ STAGE = Step(
         Fault(
             "the server does not reach the registry",
             ("The image could not be pulled. The registry cannot be reached from this host.", "firewall and proxy"),
-            *changed_file("/etc/hosts", "echo 127.0.0.1 nvcr.lab >> $file"),
+            # While another fault kept weights from coming, the image has come.
+            *changed_file("/etc/hosts", "docker image prune --all --force; echo 127.0.0.1 nvcr.lab >> $file"),
         ),
         Fault(
             "a profile that the image has not",
