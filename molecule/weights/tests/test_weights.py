@@ -14,7 +14,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "shared"))
 
-from lab import begin, kill, model, playbook, read_until, recap, run
+from lab import begin, kill, model, playbook, recap, run
 
 HOST, HUB = "gpu2", "nim-lab-hub"
 FETCH = "../molecule/weights/fetch"
@@ -252,11 +252,9 @@ def test_an_image_comes_beside_the_weights_and_both_without_their_control_node(s
         held(store, process)
         wait_for(lambda: images() - before, process)
         kill(process)
-        again = begin("stage", limit=HOST, **wanted)
-        read_until(again, "Wait for what is on its way")
         assert snapshots(store) == []
-    output, _nothing = again.communicate()
-    assert again.returncode == 0, output
+    again = playbook("stage", limit=HOST, **wanted)
+    assert again.returncode == 0, again.stdout
     # How many bytes were sent is no question here: git-lfs asks again where a byte is held for half a minute.
     assert progress(store)["phase"] == "published"
     assert len(snapshots(store)) == 1
