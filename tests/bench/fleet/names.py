@@ -19,9 +19,12 @@ SERVERS = {"gpu1": "10.83.0.11", "gpu2": "10.83.0.12", "gpu3": "10.83.0.13"}
 LOGINS = "/etc/ssh/sshd_config.d/bench.conf"
 
 
-def inventory(number):
-    """The path of an inventory of so many (int) names, beside the lab's own, whose variables it has."""
-    folder = FOLDER / f"names_{number}"  # as deep as the lab's inventory, whose paths are relative
+def inventory(number, own=lambda index: {}, called="names"):
+    """The path of an inventory of so many (int) names, beside the lab's own, whose variables it has.
+
+    own: from a name's index to variables (dict) of its own. called: what inventories of this kind are (str).
+    """
+    folder = FOLDER / f"{called}_{number}"  # as deep as the lab's inventory, whose paths are relative
     folder.mkdir(parents=True, exist_ok=True)
     servers = _read("hosts.yml")["servers"]["vars"]
     wishes = dict(_read("group_vars/gpu_servers.yml"), nim_models=[lab.model(gpus={"count": 1}, memory_share=0.45)])
@@ -30,8 +33,10 @@ def inventory(number):
             "ansible_host": SERVERS[server],
             "ansible_control_path": str(control_path(name)),
             "idiomatic_cdi": server == "gpu3",
+            "idiomatic_clone": clone("idiomatic", index),
+            **own(index),
         }
-        for name, server in named(number).items()
+        for index, (name, server) in enumerate(named(number).items())
     }
     group = {"hosts": hosts, "vars": wishes}
     (folder / "hosts.yml").write_text(
@@ -42,6 +47,11 @@ def inventory(number):
 
 def _read(file):
     return yaml.safe_load((lab.ROOT / lab.INVENTORY / file).read_text())
+
+
+def clone(peer, index):
+    """Where a peer has the weights of the name with an index: git lets one at a time into a clone."""
+    return f"/var/lib/{peer}/weights" + (f"-{index}" if index >= len(SERVERS) else "")
 
 
 def control_path(name):

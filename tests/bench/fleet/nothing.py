@@ -32,8 +32,13 @@ def run(command, **more):
 
 def ansible_playbook(playbook, number, **variables):
     """A playbook on so many names (int); what it printed."""
+    return played(playbook, names.inventory(number), **variables)
+
+
+def played(playbook, inventory, **variables):
+    """A playbook on an inventory (path); what it printed."""
     program = Path(sys.executable).with_name("ansible-playbook")
-    return run([program, playbook, "-i", names.inventory(number), "-e", json.dumps(variables)])
+    return run([program, playbook, "-i", inventory, "-e", json.dumps(variables)])
 
 
 def unchanged(output):
@@ -74,8 +79,16 @@ def pyinfra(number):
         "nim_key": lab.KEY,
     }
     hosts = [
-        (name, dict(data, ssh_hostname=names.SERVERS[server], nim_cdi=server == "gpu3"))
-        for name, server in names.named(number).items()
+        (
+            name,
+            {
+                **data,
+                "ssh_hostname": names.SERVERS[server],
+                "nim_cdi": server == "gpu3",
+                "nim_clone": names.clone("pyinfra", index),
+            },
+        )
+        for index, (name, server) in enumerate(names.named(number).items())
     ]
     inventory = names.FOLDER / f"pyinfra_{number}.py"
     inventory.write_text(f"hosts = {hosts!r}\n")
@@ -85,11 +98,12 @@ def pyinfra(number):
 WAYS = {OURS: ours, SSH: ssh, ONE_TASK: one_task, IDIOMATIC: idiomatic, PYINFRA: pyinfra}
 
 
-def prepare():
-    """Each way has a release of its own on every server, before anything is measured."""
+def prepare(most):
+    """Each way has a release of its own on every server, and its weights for the most names (int)."""
     ansible_playbook("playbooks/deploy.yml", len(names.SERVERS))
-    ansible_playbook(str(HERE.parent / "idiomatic_whole.yml"), len(names.SERVERS))
-    pyinfra(len(names.SERVERS))
+    for number in (len(names.SERVERS), most):
+        ansible_playbook(str(HERE.parent / "idiomatic_whole.yml"), number)
+        pyinfra(number)
 
 
 def remove():

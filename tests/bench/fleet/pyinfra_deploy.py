@@ -4,14 +4,14 @@ from pyinfra import host
 from pyinfra.operations import apt, docker, files, git, server
 
 WEIGHTS, CACHE = "/var/lib/pyinfra/weights", "/var/lib/pyinfra/cache"
-IMAGE = host.data.nim_image
+IMAGE, CLONE = host.data.nim_image, host.data.nim_clone
 
 apt.packages(name="Install what fetches the weights", packages=["git", "git-lfs"])
 files.directory(name="Make the weights' directory", path="/var/lib/pyinfra", mode="755")
 files.directory(name="Make the cache", path=CACHE, user="1000", mode="770")
-server.shell(name="Have git fetch large files", commands=["git lfs install --system"])
-git.repo(name="Fetch the weights", src=host.data.nim_repo, dest=WEIGHTS, branch="main")
-server.shell(name="Fetch the large files that are missing", commands=[f"cd {WEIGHTS} && git lfs pull"])
+server.shell(name="Have git fetch large files", commands=["[ -e /etc/gitconfig ] || git lfs install --system"])
+git.repo(name="Fetch the weights", src=host.data.nim_repo, dest=CLONE, branch="main")
+server.shell(name="Fetch the large files that are missing", commands=[f"cd {CLONE} && git lfs pull"])
 docker.login(
     name="Log in to the registry",
     server=host.data.nim_registry,

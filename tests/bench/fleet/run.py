@@ -1,9 +1,11 @@
 """Fifty names: a run that changes nothing beside its peers, one setting, a first deployment, and pure functions for
 many hosts; printed and put into docs/benchmarks.md, never asserted.
 
-    python tests/bench/fleet/run.py [--runs 5] [--slow-runs 2]
+    python tests/bench/fleet/run.py [--runs 5] [--slow-runs 5]
+    python tests/bench/fleet/run.py --kept
 
-The interpreter that draws the plot and runs pyinfra is .bench/venv (requirements.txt beside this file).
+What was measured last is kept in .bench/: --kept writes the section of it again. The interpreter that draws the plot
+and runs pyinfra is .bench/venv (requirements.txt beside this file).
 """
 
 from __future__ import annotations
@@ -61,11 +63,13 @@ def table(headings, rows):
 
 def of_nothing(taken):
     """The ratios, then the times."""
+    taken = {way: {int(size): times for size, times in by_size.items()} for way, by_size in taken.items()}
     sizes = list(taken[nothing.OURS])
     most = sizes[-1]
     at_most = {way: statistics.median(by_size[most]) for way, by_size in taken.items()}
     slopes = {way: slope(by_size) for way, by_size in taken.items()}
     ours, ssh, floor = nothing.OURS, nothing.SSH, nothing.ONE_TASK
+    beyond = (at_most[nothing.IDIOMATIC] - at_most[floor]) / (at_most[ours] - at_most[floor])
     why = FLOOR.format(floor=at_most[floor] / at_most[ssh], ours=at_most[ours] / at_most[floor])
     goals = [
         (f"{most} names, ours / ssh", at_most[ours] / at_most[ssh], "2 or less", lambda ratio: ratio <= 2, why),
@@ -74,7 +78,7 @@ def of_nothing(taken):
             at_most[nothing.IDIOMATIC] / at_most[ours],
             "5 or more",
             lambda ratio: ratio >= 5,
-            "not reached: both have the same floor under each task",
+            f"not reached: both have to reach each host first; beyond one task's time it is {beyond:.1f}",
         ),
         ("a host more, ours / ssh", slopes[ours] / slopes[ssh], "1.5 or less", lambda ratio: ratio <= 1.5, why),
     ]
@@ -101,7 +105,9 @@ def of_rolling(taken):
     ours, peer = taken[nothing.OURS], taken[nothing.IDIOMATIC]
     ratio = statistics.median(ours) / statistics.median(peer)
     return (
-        "One setting, no new weights; of the three servers, since names of one server share its container:\n\n"
+        f"One setting, no new weights, on {rolling.HOSTS} names, in the same steps (one, a quarter, the rest), each "
+        "with a model of its own. Ours proves each release by an answer, keeps the one before, and writes its ledger:"
+        "\n\n"
         + table(
             ["", "", ""],
             [["time of a rollout, ours / idiomatic role", f"{ratio:.1f}", f"{seconds(ours)} / {seconds(peer)}"]],
@@ -112,8 +118,10 @@ def of_rolling(taken):
 def of_first(taken):
     both, image, weights = first.transfers(taken)
     longer, goal = both / max(image, weights), 1.05
+    # The lab's image and weights are small, so that what stands beside the bytes shows.
+    reached = "reached" if longer <= goal else "not reached: both transfers compute on the same cores, here for seconds"
     rows = [
-        ["both transfers / the longer one", f"{longer:.2f}", f"goal {goal} or less"],
+        ["both transfers / the longer one", f"{longer:.2f}", f"goal {goal} or less: {reached}"],
         ["both transfers / their sum", f"{both / (image + weights):.2f}", ""],
         ["both, the image alone, the weights alone", f"{both:.1f} s", f"{image:.1f} s, {weights:.1f} s"],
         ["staging that transfers nothing", seconds(taken["none"]), ""],
@@ -132,32 +140,54 @@ def of_pure(found, mebibytes, took):
     )
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=5, help="how often each is measured")
-    parser.add_argument("--slow-runs", type=int, default=2, help="how often the slow peers are, on all names")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 10, 50], help="names, the most last")
-    parser.add_argument("--print", action="store_true", help="print the section, and leave the page as it is")
-    options = parser.parse_args()
-    introduction = INTRODUCTION.format(machine=page.machine(), load=os.getloadavg()[0])
+def measure(options):
+    """All that the section tells, as JSON has it (dict)."""
+    measured = {"machine": page.machine(), "load": os.getloadavg()[0]}
     names.prepare()
     try:
-        staging = first.measure(min(options.runs, 3))
-        nothing.prepare()
-        taken = nothing.measure(options.sizes, options.runs, options.slow_runs)
-        rollouts = rolling.measure(min(options.runs, 2))
-        memory = control.measure()
+        measured["first"] = first.measure(min(options.runs, 3))
+        nothing.prepare(options.sizes[-1])
+        measured["nothing"] = nothing.measure(options.sizes, options.runs, options.slow_runs)
+        measured["control"] = control.measure()
+        nothing.remove()
+        measured["rolling"] = rolling.measure(options.runs)
     finally:
         nothing.remove()
         names.disconnect()
         names.restore()
-    parts = [of_nothing(taken), of_rolling(rollouts), of_first(staging), of_pure(pure.measure(options.runs), *memory)]
-    text = "\n".join([introduction, *parts])
+    measured["pure"] = pure.measure(options.runs)
+    return measured
+
+
+def section(measured):
+    """The text of the section (str)."""
+    return "\n".join(
+        [
+            INTRODUCTION.format(**measured),
+            of_nothing(measured["nothing"]),
+            of_rolling(measured["rolling"]),
+            of_first(measured["first"]),
+            of_pure(measured["pure"], *measured["control"]),
+        ]
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=5, help="how often each is measured")
+    parser.add_argument("--slow-runs", type=int, default=5, help="how often the slow peers are, on all names")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 10, 50], help="names, the most last")
+    parser.add_argument("--print", action="store_true", help="print the section, and leave the page as it is")
+    parser.add_argument("--kept", action="store_true", help="measure nothing: the section of what was measured last")
+    options = parser.parse_args()
+    kept = names.FOLDER / "fifty_names.json"
+    if not options.kept:
+        kept.write_text(json.dumps(measure(options)))
+    measured = json.loads(kept.read_text())
+    text = section(measured)
     print(text)
     if not options.print:
-        times = names.FOLDER / "times.json"
-        times.write_text(json.dumps(taken))
-        subprocess.run([names.FOLDER / "venv" / "bin" / "python", HERE / "plot.py", times, IMAGE], check=True)
+        subprocess.run([names.FOLDER / "venv" / "bin" / "python", HERE / "plot.py", kept, IMAGE], check=True)
         page.put(HEADING, text)
 
 
