@@ -63,6 +63,11 @@ def outcome(variables):
     return _outcome.outcome([(one["inventory_hostname"], one) for one in variables])
 
 
+def serves_nothing(models):
+    """Whether a host serves nothing; see serves_nothing.yml beside this file."""
+    return models is None
+
+
 class FilterModule:
     """The filters of this file."""
 
@@ -75,5 +80,6 @@ class FilterModule:
             "previewed": previewed,
             "rollback_plan": rollback_plan,
             "rolled_back": rolled_back,
+            "serves_nothing": serves_nothing,
             "staged": staged,
         }
