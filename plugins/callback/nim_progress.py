@@ -35,11 +35,14 @@ import time
 from ansible.plugins.callback import CallbackBase
 
 from ansible_collections.llmops.nim.plugins.module_utils._at_work import AtWork, interrupted
+from ansible_collections.llmops.nim.plugins.module_utils._plan_text import amount
 from ansible_collections.llmops.nim.plugins.plugin_utils import _board
 
 try:
     from rich.live import Live
+    from rich.progress_bar import ProgressBar
     from rich.table import Table
+    from rich.text import Text
 except ImportError:
     Live = None
 
@@ -48,17 +51,43 @@ TICK_SECONDS = 0.5
 SHOWN_AFTER = 1
 
 
-def drawn(rows):
-    """The rows (list of tuple of three str) as a table that fits any terminal: names are cut, lengths are not."""
-    table = Table(box=None, show_header=False, padding=(0, 1), expand=True)
-    table.add_column(style="bold", no_wrap=True, overflow="ellipsis", ratio=2)
-    table.add_column(no_wrap=True, overflow="ellipsis", ratio=2)
-    longest = max(len(length) for _who, _step, length in rows)
-    table.add_column(style="cyan", no_wrap=True, overflow="ellipsis", ratio=1, min_width=longest)
-    for who, step, length in rows:
-        # As text cells: a bracket in a name is no markup.
-        table.add_row(*(part.replace("[", r"\[") for part in (who, step, length)))
+# The columns, each with the width that a terminal has to have for it.
+WHO, STEP, BAR, PERCENT, BYTES, SPEED, LEFT, LENGTH = range(8)
+WIDTHS = {WHO: 0, STEP: 60, BAR: 0, PERCENT: 0, BYTES: 110, SPEED: 80, LEFT: 0, LENGTH: 60}
+# These share what the others leave.
+SHARES = {WHO: 2, STEP: 2, BAR: 1}
+
+
+def drawn(rows, width):
+    """The rows (list of Row) as a table for a terminal of width cells: names are cut, numbers are not.
+
+    Where nobody's bytes are known there are no columns for them. A narrow terminal has the bar in the place of the
+    step, and the time left in the place of the time that it takes by now.
+    """
+    measured = any(row.percent is not None for row in rows)
+    wanted = [column for column in WIDTHS if width >= WIDTHS[column]] if measured else [WHO, STEP, LENGTH]
+    table = Table(box=None, show_header=False, padding=(0, 1, 0, 0), expand=True)
+    for column in wanted:
+        style = {WHO: "bold", LEFT: "cyan", LENGTH: "cyan"}.get(column)
+        table.add_column(style=style, no_wrap=True, overflow="ellipsis", ratio=SHARES.get(column))
+    for row in rows:
+        cells = cells_of(row)
+        if STEP not in wanted:
+            cells[BAR], cells[LEFT] = cells[BAR] or cells[STEP], cells[LEFT] or cells[LENGTH]
+        table.add_row(*(cells[column] for column in wanted))
     return table
+
+
+def cells_of(row):
+    """What is in each column of a Row; of bytes nothing where they are not known."""
+    # Of Text a bracket in a name is no markup.
+    cells = {**dict.fromkeys(WIDTHS, ""), WHO: Text(row.who), STEP: Text(row.step), LENGTH: row.length}
+    if row.percent is not None:
+        cells[BAR] = ProgressBar(total=row.far.total, completed=row.far.bytes)
+        cells[PERCENT] = f"{row.percent}%"
+        cells[BYTES] = f"{amount(row.far.bytes)} of {amount(row.far.total)}"
+        cells[SPEED], cells[LEFT] = row.far.speed, row.far.left
+    return cells
 
 
 class CallbackModule(CallbackBase):
@@ -90,8 +119,10 @@ class CallbackModule(CallbackBase):
             self._at_work.begin(host.get_name(), task.action, time.monotonic())
 
     def v2_runner_on_ok(self, result):
+        host = result._host.get_name()
         with self._writing:
-            self._at_work.end(result._host.get_name())
+            self._hear(host)
+            self._at_work.end(host)
 
     v2_runner_on_skipped = v2_runner_on_unreachable = v2_runner_on_ok
 
@@ -110,10 +141,15 @@ class CallbackModule(CallbackBase):
                 if not self._over.is_set():
                     self._tell(time.monotonic())
 
+    def _hear(self, host):
+        """Takes into account how far a host says that it is."""
+        if self._at_work.transfers(host):
+            self._at_work.tell(host, _board.hear(self._board, host))
+
     def _tell(self, now):
         """Shows what there is to be shown, with the lock held."""
-        for host in self._at_work.transferring():
-            self._at_work.tell(host, _board.hear(self._board, host))
+        for host in self._at_work.hosts():
+            self._hear(host)
         if Live is None or not (self._live or sys.stdout.isatty()):
             for line in self._at_work.lines(now):
                 self._display.display(line)
@@ -126,7 +162,7 @@ class CallbackModule(CallbackBase):
             # What others print goes above it. No thread of its own, since that would not hold the lock.
             self._live = Live(auto_refresh=False, transient=True)
             self._live.start()
-        self._live.update(drawn(rows), refresh=True)
+        self._live.update(drawn(rows, self._live.console.width), refresh=True)
 
     def _clear(self):
         if self._live:

@@ -8,8 +8,9 @@ Private to the collection: breaking changes at any time.
 
 from __future__ import annotations
 
-from ansible_collections.llmops.nim.plugins.module_utils import _clock
-from ansible_collections.llmops.nim.plugins.module_utils._plan_text import amount
+from typing import NamedTuple, Optional
+
+from ansible_collections.llmops.nim.plugins.module_utils import _clock, _how_far
 
 TRANSFERS = "llmops.nim.nim_transfers"
 # What takes long: action → the step, as people call it.
@@ -31,8 +32,51 @@ STEPS = {
 }
 # So many hosts have a row each; of more the steps are told.
 MOST_ROWS = 10
-# Seconds until a first line; each further one comes after as long again, and no later than after _LONGEST.
-FIRST, _LONGEST = 10, 300
+# A line comes after so many seconds at a step, and each further one after as long again, no later than after _LONGEST.
+# It comes sooner where so many percent have come since, but never sooner than after FIRST.
+FIRST, _LONGEST, FURTHER = 10, 300, 10
+
+
+class Row(NamedTuple):
+    """What is shown of a host, or of all hosts at a step.
+
+    who, step: for people. seconds: how long it takes by now. far: how far it is (Far), or None.
+    """
+
+    who: str
+    step: str
+    seconds: float
+    far: Optional[_how_far.Far] = None
+
+    @property
+    def percent(self):
+        return self.far.percent if self.far else None
+
+    @property
+    def length(self):
+        return _clock.age(int(self.seconds))
+
+    @property
+    def text(self):
+        return f"{self.who}: {self.far.text if self.far else self.step}, for {self.length}"
+
+
+class Pace:
+    """When lines are due of what has begun at a moment."""
+
+    def __init__(self, begin):
+        self._begin = self._last = begin
+        self._next = begin + FIRST
+        self._percent = 0
+
+    def due(self, now, percent):
+        """Whether a line is, which then counts as written; percent (int) is as far as it is, or None."""
+        further = percent is not None and percent - self._percent >= FURTHER
+        if now < (self._last + FIRST if further else self._next):
+            return False
+        self._last, self._next = now, now + min(now - self._begin, _LONGEST)
+        self._percent = percent or 0
+        return True
 
 
 class AtWork:
@@ -40,84 +84,81 @@ class AtWork:
 
     def __init__(self):
         self._hosts = {}  # name → (step, begin)
-        self._due = {}  # name → when its next line is due
-        self._far = {}  # name → how far it is, as people are told
+        self._far = {}  # name → Far
+        self._gone = {}  # step at which hosts are → list of Far of those that were
+        self._paces = {}  # (name, (step, begin)), or step → Pace
 
     def begin(self, host, action, now):
         """A host (str) begins a task's action (str); one that takes no time counts as none."""
         self.end(host)
         if action in STEPS:
             self._hosts[host] = (STEPS[action], now)
-            self._due[host] = now + FIRST
 
     def end(self, host):
         """A host is done with its task."""
-        for known in (self._hosts, self._due, self._far):
-            known.pop(host, None)
+        step, _begin = self._hosts.pop(host, (None, None))
+        far = self._far.pop(host, None)
+        if far:
+            self._gone.setdefault(step, []).append(far)
+        if step not in {step for step, _begin in self._hosts.values()}:
+            self._gone.pop(step, None)
 
-    def transferring(self):
-        """The hosts (list of str) that wait for transfers."""
-        return [host for host, (step, _begin) in self._hosts.items() if step == STEPS[TRANSFERS]]
+    def transfers(self, host):
+        """Whether a host (str) waits for transfers."""
+        return self._hosts.get(host, (None, None))[0] == STEPS[TRANSFERS]
+
+    def hosts(self):
+        """The hosts at work (list of str)."""
+        return list(self._hosts)
 
     def tell(self, host, transfers):
         """How far the transfers (list of dict, as nim_transfers returns them) of a host at work are."""
-        self._far[host] = how_far(transfers)
+        if transfers:
+            self._far[host] = _how_far.of_transfers(transfers)
 
     def rows(self, now, least=0):
-        """What to show: list of (who, step, how long), each a str; the longest at work comes first.
+        """What to show: list of Row; the longest at work comes first.
 
         least: seconds that a host has been at its step, to be shown.
         """
-        return self._rows(self._working(now, least))
+        return list(self._rows(now, least).values())
 
     def lines(self, now):
-        """What to write where rows cannot be drawn anew (list of str): hosts whose line is due, and only once each."""
-        due = [one for one in self._working(now) if self._due[one[0]] <= now]
-        for host, _step, seconds in due:
-            self._due[host] = now + min(seconds, _LONGEST)
-        return [f"{who}: {step}, for {length}" for who, step, length in self._rows(due)]
+        """What to write where rows cannot be drawn anew (list of str): rows whose line is due, and only once each."""
+        alive = {*self._hosts.items(), *(step for step, _begin in self._hosts.values())}
+        self._paces = {key: pace for key, pace in self._paces.items() if key in alive}
+        told = []
+        for key, row in self._rows(now).items():
+            if self._paces.setdefault(key, Pace(now - row.seconds)).due(now, row.percent):
+                told.append(row.text)
+        return told
 
-    def _working(self, now, least=0):
-        """Each host at work: list of (host, step, seconds), the longest first."""
-        found = [(host, step, now - begin) for host, (step, begin) in self._hosts.items() if now - begin >= least]
-        return sorted(found, key=lambda one: -one[2])
-
-    def _rows(self, working):
-        """The rows of hosts at work, or of their steps where there are more hosts than rows."""
+    def _rows(self, now, least=0):
+        """Each host at work with its step and begin, or its step where there are more hosts than rows → Row."""
+        working = [one for one in self._hosts.items() if now - one[1][1] >= least]
+        working.sort(key=lambda one: one[1][1])
         if len(working) <= MOST_ROWS:
-            return [(host, self._far.get(host) or step, _clock.age(int(seconds))) for host, step, seconds in working]
+            return {(host, (step, begin)): self._row(host, step, now - begin) for host, (step, begin) in working}
         steps = {}
-        for host, step, seconds in working:
-            steps.setdefault(step, []).append((host, seconds))
-        return [
-            (f"{len(hosts)} hosts, longest {hosts[0][0]}", step, _clock.age(int(hosts[0][1])))
-            for step, hosts in steps.items()
-        ]
+        for host, (step, begin) in working:
+            steps.setdefault(step, []).append((host, now - begin))
+        return {step: self._summary(step, hosts) for step, hosts in steps.items()}
 
+    def _row(self, host, step, seconds):
+        far = self._far.get(host)
+        # Of what is over altogether there is nothing to tell but the step.
+        return Row(host, far.step, seconds, far) if far and far.step else Row(host, step, seconds)
 
-def how_far(transfers):
-    """What is on its way and how far, in a few words, the most telling first: C(weights 45%, 3m 2s left; image)."""
-    told = []
-    for one in sorted((one for one in transfers if not one["over"]), key=lambda one: not one["total"]):
-        kind = one["what"].partition(" ")[0]
-        if not one["total"]:
-            told.append(kind)
-            continue
-        words = [f"{kind} {100 * one['bytes'] // one['total']}%"]
-        if one["phase"] == "proving":
-            words.append("proving")
-        if one["seconds_left"] is not None:
-            words.append(f"{_clock.age(one['seconds_left'])} left")
-        words.append(f"{amount(one['bytes'])} of {amount(one['total'])}")
-        if one["rate"]:
-            words.append(f"{amount(int(one['rate']))}/s")
-        told.append(", ".join(words))
-    return "; ".join(told)
+    def _summary(self, step, hosts):
+        """The Row of the hosts at a step: list of (name, seconds), the longest first."""
+        (longest, seconds), known = hosts[0], [self._far[host] for host, _seconds in hosts if host in self._far]
+        far = _how_far.together(step, known, self._gone.get(step, [])) if known else None
+        return Row(f"{len(hosts)} hosts, longest {longest}", step, seconds, far)
 
 
 def interrupted(rows):
-    """What to say (str) when a run is interrupted while there were such rows."""
-    told = "\n".join(f"  {who}: {step}, for {length}" for who, step, length in rows)
+    """What to say (str) when a run is interrupted while there were such rows (list of Row)."""
+    told = "\n".join(f"  {row.text}" for row in rows)
     return (
         f"Interrupted while at work:\n{told}\n"
         "What a server was told to do may go on there for a while: playbooks/status.yml says what serves.\n"

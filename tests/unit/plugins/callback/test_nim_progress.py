@@ -17,25 +17,57 @@ from pathlib import Path
 
 import pytest
 from nim_server import DockerStub, NimServer
+from rich.cells import cell_len
 from rich.console import Console
 
 from ansible_collections.llmops.nim.plugins.callback.nim_progress import drawn
 from ansible_collections.llmops.nim.plugins.module_utils import _progress, _transfers
+from ansible_collections.llmops.nim.plugins.module_utils._at_work import Row
+from ansible_collections.llmops.nim.plugins.module_utils._how_far import Far
 
 ROOT = Path(__file__).resolve().parents[4]
 
 
+def screen(rows, width):
+    """The lines (list of str) that rows are on a terminal of so many cells."""
+    console = Console(file=io.StringIO(), width=width)
+    console.print(drawn(rows, width))
+    lines = console.file.getvalue().splitlines()
+    assert all(cell_len(line) <= width for line in lines)
+    assert len(lines) == len(rows)
+    return lines
+
+
+RACK = "東京データセンター第一ラックのサーバー"
+FETCHING = Far("weights", "image", 3 * 1024**3, 12 * 1024**3, 1024.0**3, 725)
+
+
 @pytest.mark.parametrize("width", [40, 100])
 def test_rows_fit_the_terminal(width):
-    console = Console(file=io.StringIO(), width=width)
-    console.print(
-        drawn([("東京データセンター第一ラックのサーバー", "fetching weights", "12m 5s"), ("gpu[1]", "x", "3s")])
-    )
-    first, second = console.file.getvalue().splitlines()
+    first, second = screen([Row(RACK, "fetching weights", 725), Row("gpu[1]", "x", 3)], width)
     assert "東京" in first
     assert "12m 5s" in first
     assert "gpu[1]" in second
-    assert all(console.measure(line).maximum <= width for line in (first, second))
+    assert "━" not in first + second
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (40, ["東京", "━", "25%", "12m 5s left"]),
+        (60, ["東京", "weights", "━", "25%", "12m 5s left", "1m 1s"]),
+        (80, ["東京", "weights", "━", "25%", "1.0 GiB/s", "12m 5s left", "1m 1s"]),
+        (160, [RACK, "weights; image", "━", "25%", "3.0 GiB of 12.0 GiB", "1.0 GiB/s", "12m 5s left", "1m 1s"]),
+    ],
+)
+def test_a_bar_stands_where_bytes_are_known_and_a_narrow_terminal_has_fewer_columns(width, shown):
+    first, second = screen([Row(RACK, FETCHING.step, 61, FETCHING), Row("gpu[1]", "becoming ready", 62)], width)
+    places = [first.find(part) for part in shown]
+    assert -1 not in places, first
+    assert places == sorted(places)
+    assert "━" not in second
+    assert "beco" in second
+    assert "1m 2s" in second
 
 
 PLAY = """
@@ -143,7 +175,8 @@ def test_a_wait_for_transfers_shows_how_far_they_are_and_ends_with_them(tmp_path
     ours, theirs = pty.openpty()
     run = started(path, theirs)
     os.close(theirs)
-    seen = read_until(ours, "weights 50%, 2s left")
+    seen = read_until(ours, "2s left")
+    assert "50%" in seen
     stop.touch()
     seen += read_until(ours, None)
     os.close(ours)

@@ -11,11 +11,15 @@ from ansible_collections.llmops.nim.plugins.module_utils._at_work import (
     MOST_ROWS,
     TRANSFERS,
     AtWork,
-    how_far,
     interrupted,
 )
+from ansible_collections.llmops.nim.plugins.module_utils._how_far import of_transfers
 
 WEIGHTS, READY = "llmops.nim.lfs_snapshot", "llmops.nim.nim_ready"
+
+
+def told(rows):
+    return [(row.who, row.step, row.length) for row in rows]
 
 
 @pytest.fixture
@@ -26,8 +30,8 @@ def at_work():
 def test_the_longest_at_work_comes_first(at_work):
     at_work.begin("gpu1", READY, 50)
     at_work.begin("gpu2", WEIGHTS, 0)
-    assert at_work.rows(61) == [("gpu2", "fetching weights", "1m 1s"), ("gpu1", "becoming ready", "11s")]
-    assert [who for who, _step, _length in at_work.rows(61, 20)] == ["gpu2"]
+    assert told(at_work.rows(61)) == [("gpu2", "fetching weights", "1m 1s"), ("gpu1", "becoming ready", "11s")]
+    assert [row.who for row in at_work.rows(61, 20)] == ["gpu2"]
 
 
 def test_a_host_is_done_when_its_task_is_or_another_begins(at_work):
@@ -56,7 +60,7 @@ def test_the_next_step_has_lines_of_its_own(at_work):
 def test_many_hosts_are_counted_by_step(at_work):
     for number in range(200):
         at_work.begin(f"gpu{number}", READY if number < 3 else WEIGHTS, number)
-    assert at_work.rows(250) == [
+    assert told(at_work.rows(250)) == [
         ("3 hosts, longest gpu0", "becoming ready", "4m 10s"),
         ("197 hosts, longest gpu3", "fetching weights", "4m 7s"),
     ]
@@ -86,20 +90,69 @@ def transfer(what="weights lab/x at 1", **changes):
 def test_how_far_transfers_are():
     unknown = dict.fromkeys(("phase", "bytes", "total", "rate", "seconds_left"))
     image = transfer("image nvcr.io/nim/a", **unknown)
-    assert how_far([image, transfer()]) == "weights 25%, 9s left, 3.0 GiB of 12.0 GiB, 1.0 GiB/s; image"
-    assert how_far([transfer(phase="proving", bytes=12 * 1024**3, rate=0.0, seconds_left=None)]) == (
-        "weights 100%, proving, 12.0 GiB of 12.0 GiB"
-    )
-    assert how_far([transfer(over=True), image]) == "image"
-    assert how_far([]) == ""
+    assert of_transfers([image, transfer()]).text == "weights 25%, 9s left, 3.0 GiB of 12.0 GiB, 1.0 GiB/s; image"
+    # Of a proof the bytes tell nothing.
+    assert of_transfers([transfer(phase="proving", bytes=12 * 1024**3)]).text == "proving weights"
+    assert of_transfers([transfer(over=True), image]).text == "image"
+    assert of_transfers([transfer(over=True)]).text == ""
+
+
+def test_bytes_of_all_transfers_of_a_host_count_together():
+    over = transfer(over=True, bytes=12 * 1024**3)
+    far = of_transfers([over, transfer(), transfer(seconds_left=70, rate=0.0)])
+    assert far.text == "weights 50%, 1m 10s left, 18.0 GiB of 36.0 GiB, 1.0 GiB/s"
 
 
 def test_a_host_that_waits_for_transfers_says_how_far_they_are(at_work):
     at_work.begin("東京1", TRANSFERS, 0)
     at_work.begin("gpu2", READY, 0)
-    assert at_work.transferring() == ["東京1"]
-    assert at_work.rows(5)[0] == ("東京1", "fetching", "5s")
+    assert [at_work.transfers(host) for host in at_work.hosts()] == [True, False]
+    at_work.tell("東京1", [])
+    assert told(at_work.rows(5))[0] == ("東京1", "fetching", "5s")
     at_work.tell("東京1", [transfer()])
     assert at_work.lines(10)[0] == "東京1: weights 25%, 9s left, 3.0 GiB of 12.0 GiB, 1.0 GiB/s, for 10s"
+    at_work.tell("東京1", [transfer(over=True)])
+    assert told(at_work.rows(11))[0] == ("東京1", "fetching", "11s")
     at_work.begin("東京1", READY, 11)
-    assert at_work.rows(12)[-1] == ("東京1", "becoming ready", "1s")
+    assert told(at_work.rows(12))[-1] == ("東京1", "becoming ready", "1s")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "moments"),
+    [
+        # Ten percent in ten seconds, in forty, in three: never more often than either.
+        (100, [10, 20, 30, 40, 50]),
+        (400, [10, 20, 40, 80, 120, 160]),
+        (30, [10, 20]),
+    ],
+)
+def test_lines_come_at_most_every_ten_seconds_or_ten_percent(at_work, seconds, moments):
+    at_work.begin("gpu1", TRANSFERS, 0)
+    seen = []
+    for now in range(1, moments[-1] + 1):
+        at_work.tell("gpu1", [transfer(bytes=now * 100, total=seconds * 100)])
+        seen += [now] * len(at_work.lines(now))
+    assert seen == moments
+
+
+def test_bytes_of_many_hosts_are_told_together_and_never_shrink(at_work):
+    for number in range(20):
+        at_work.begin(f"gpu{number}", TRANSFERS, number)
+        at_work.tell(f"gpu{number}", [transfer(seconds_left=number)])
+    (line,) = at_work.lines(60)
+    assert line == "20 hosts, longest gpu0: fetching 25%, 19s left, 60.0 GiB of 240.0 GiB, 20.0 GiB/s, for 1m 0s"
+    assert at_work.lines(61) == []
+    at_work.tell("gpu0", [transfer(over=True, bytes=12 * 1024**3)])
+    at_work.end("gpu0")
+    (row,) = at_work.rows(62)
+    assert "19 hosts, longest gpu1: fetching 28%, 19s left, 69.0 GiB of 240.0 GiB, 19.0 GiB/s" in row.text
+
+
+def test_who_is_gone_counts_no_more_once_all_are(at_work):
+    for _again in range(2):
+        for number in range(20):
+            at_work.begin(f"gpu{number}", TRANSFERS, 0)
+            at_work.tell(f"gpu{number}", [transfer()])
+        assert at_work.rows(5)[0].far.total == 20 * 12 * 1024**3
+        for host in at_work.hosts():
+            at_work.end(host)
