@@ -8,7 +8,7 @@ Private to the collection: breaking changes at any time.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from ansible_collections.llmops.nim.plugins.module_utils import _clock, _how_far
 
@@ -46,7 +46,7 @@ class Row(NamedTuple):
     who: str
     step: str
     seconds: float
-    far: Optional[_how_far.Far] = None
+    far: _how_far.Far | None = None
 
     @property
     def percent(self):

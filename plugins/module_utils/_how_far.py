@@ -8,7 +8,7 @@ Private to the collection: breaking changes at any time.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from ansible_collections.llmops.nim.plugins.module_utils import _clock
 from ansible_collections.llmops.nim.plugins.module_utils._plan_text import amount
@@ -28,7 +28,7 @@ class Far(NamedTuple):
     bytes: int
     total: int
     rate: float
-    seconds_left: Optional[int]
+    seconds_left: int | None
 
     @property
     def percent(self):
