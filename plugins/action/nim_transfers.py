@@ -23,7 +23,7 @@ class ActionModule(ActionBase):
         while True:
             wanted = {**self._task.args, "patience": min(patience, longest)}
             looked = self._execute_module(module_args=wanted, task_vars=task_vars)
-            _board.tell(task_vars["inventory_hostname"], looked.get("transfers", []))
+            _board.tell(task_vars["inventory_hostname"], self._task.action, looked.get("transfers", []))
             if looked.get("failed") or looked.get("over"):
                 return {**result, **looked}
             patience *= 2

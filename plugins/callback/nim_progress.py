@@ -15,12 +15,15 @@ description:
   - Beside any other callback, shows for each host the step that it is at and for how long, while Ansible itself is
     silent. The steps are image, weights, profiles, engine, start, answers, watching, and drains.
   - On a terminal the rows stand below the output and are drawn anew. Elsewhere, as in a log file, a host has a line
-    after ten seconds at a step, and each further one after as long again, five minutes at most.
+    after ten seconds at a step, and each further one after as long again, five minutes at most. Where it is known how
+    much is done there is also one for each ten percent, but none sooner than ten seconds after the last.
   - With more than ten hosts at work, the hosts are counted by step, and the one that takes longest is named.
   - After an interruption it says what was being done, and how to go on.
-  - Of weights that M(llmops.nim.nim_transfers) waits for it shows how much has come, at which rate, and how long
-    it takes still. Of images it shows that they are on their way; the C(docker) command does not tell their bytes.
-  - Asks nothing of the hosts, so it costs no call.
+  - Of transfers that M(llmops.nim.nim_transfers) waits for it shows how much has come, at which rate, and how long it
+    takes still; of a start the phase, and how much was downloaded; of a drain how many requests have ended; of a watch
+    how long it lasts still.
+  - What a start, a drain or a watch tells is read from a small file on the host every two seconds, over the connection
+    that its task has. No further module is called.
 requirements:
   - to be listed in C(callbacks_enabled) of the configuration
   - rich (Python package); without it a terminal gets lines as well
@@ -35,7 +38,6 @@ import time
 from ansible.plugins.callback import CallbackBase
 
 from ansible_collections.llmops.nim.plugins.module_utils._at_work import AtWork, interrupted
-from ansible_collections.llmops.nim.plugins.module_utils._plan_text import amount
 from ansible_collections.llmops.nim.plugins.plugin_utils import _board
 
 try:
@@ -52,8 +54,8 @@ SHOWN_AFTER = 1
 
 
 # The columns, each with the width that a terminal has to have for it.
-WHO, STEP, BAR, PERCENT, BYTES, SPEED, LEFT, LENGTH = range(8)
-WIDTHS = {WHO: 0, STEP: 60, BAR: 0, PERCENT: 0, BYTES: 110, SPEED: 80, LEFT: 0, LENGTH: 60}
+WHO, STEP, BAR, PERCENT, AMOUNTS, SPEED, LEFT, LENGTH = range(8)
+WIDTHS = {WHO: 0, STEP: 60, BAR: 0, PERCENT: 0, AMOUNTS: 110, SPEED: 80, LEFT: 0, LENGTH: 60}
 # These share what the others leave.
 SHARES = {WHO: 2, STEP: 2, BAR: 1}
 
@@ -61,10 +63,10 @@ SHARES = {WHO: 2, STEP: 2, BAR: 1}
 def drawn(rows, width):
     """The rows (list of Row) as a table for a terminal of width cells: names are cut, numbers are not.
 
-    Where nobody's bytes are known there are no columns for them. A narrow terminal has the bar in the place of the
+    Where nobody knows how much is done there are no columns for that. A narrow terminal has the bar in the place of the
     step, and the time left in the place of the time that it takes by now.
     """
-    measured = any(row.percent is not None for row in rows)
+    measured = any(row.far and row.far.what for row in rows)
     wanted = [column for column in WIDTHS if width >= WIDTHS[column]] if measured else [WHO, STEP, LENGTH]
     table = Table(box=None, show_header=False, padding=(0, 1, 0, 0), expand=True)
     for column in wanted:
@@ -79,14 +81,14 @@ def drawn(rows, width):
 
 
 def cells_of(row):
-    """What is in each column of a Row; of bytes nothing where they are not known."""
+    """What is in each column of a Row; nothing where it is not known."""
     # Of Text a bracket in a name is no markup.
     cells = {**dict.fromkeys(WIDTHS, ""), WHO: Text(row.who), STEP: Text(row.step), LENGTH: row.length}
     if row.percent is not None:
-        cells[BAR] = ProgressBar(total=row.far.total, completed=row.far.bytes)
+        cells[BAR] = ProgressBar(total=row.far.total, completed=row.far.done)
         cells[PERCENT] = f"{row.percent}%"
-        cells[BYTES] = f"{amount(row.far.bytes)} of {amount(row.far.total)}"
-        cells[SPEED], cells[LEFT] = row.far.speed, row.far.left
+    if row.far:
+        cells[AMOUNTS], cells[SPEED], cells[LEFT] = row.far.amounts, row.far.speed, row.far.left
     return cells
 
 
@@ -143,8 +145,7 @@ class CallbackModule(CallbackBase):
 
     def _hear(self, host):
         """Takes into account how far a host says that it is."""
-        if self._at_work.transfers(host):
-            self._at_work.tell(host, _board.hear(self._board, host))
+        self._at_work.tell(host, *_board.hear(self._board, host))
 
     def _tell(self, now):
         """Shows what there is to be shown, with the lock held."""

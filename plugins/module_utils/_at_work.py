@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from ansible_collections.llmops.nim.plugins.module_utils import _clock, _how_far
 
-TRANSFERS = "llmops.nim.nim_transfers"
 # What takes long: action → the step, as people call it.
 STEPS = {
     "llmops.nim.gpu_host_info": "being looked at",
@@ -20,7 +19,7 @@ STEPS = {
     "llmops.nim.nim_check": "being looked ahead at",
     "llmops.nim.nim_image": "pulling the image",
     "llmops.nim.lfs_snapshot": "fetching weights",
-    TRANSFERS: "fetching",
+    "llmops.nim.nim_transfers": "fetching",
     "llmops.nim.weights_swarm": "carrying weights",
     "llmops.nim.weights_import": "importing weights",
     "llmops.nim.nim_model_profiles": "listing profiles",
@@ -103,18 +102,14 @@ class AtWork:
         if step not in {step for step, _begin in self._hosts.values()}:
             self._gone.pop(step, None)
 
-    def transfers(self, host):
-        """Whether a host (str) waits for transfers."""
-        return self._hosts.get(host, (None, None))[0] == STEPS[TRANSFERS]
-
     def hosts(self):
         """The hosts at work (list of str)."""
         return list(self._hosts)
 
-    def tell(self, host, transfers):
-        """How far the transfers (list of dict, as nim_transfers returns them) of a host at work are."""
-        if transfers:
-            self._far[host] = _how_far.of_transfers(transfers)
+    def tell(self, host, action, told):
+        """How far a host is with an action (str), as it has told (list of dict); counts if it is still at it."""
+        if told and host in self._hosts and self._hosts[host][0] == STEPS.get(action):
+            self._far[host] = _how_far.of_told(told)
 
     def rows(self, now, least=0):
         """What to show: list of Row; the longest at work comes first.

@@ -37,15 +37,15 @@ def read_json(path):
     return found if isinstance(found, dict) else None
 
 
-def write_json(path, document):
-    """Put document (dict) in the place of the file at path, mode 0640; a reader sees the old or the new one, whole."""
+def write_json(path, document, mode=0o640):
+    """Put document (dict) in the place of the file at path; a reader sees the old or the new one, whole."""
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
         with open(temporary, "w", encoding="utf-8") as stream:
             json.dump(document, stream, indent=1, sort_keys=True)
             stream.write("\n")
             stream.flush()
-            os.fchmod(stream.fileno(), 0o640)
+            os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
         os.rename(temporary, path)
     finally:

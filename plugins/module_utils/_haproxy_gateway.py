@@ -12,7 +12,7 @@ import hashlib
 import os
 import time
 
-from ansible_collections.llmops.nim.plugins.module_utils import _haproxy, _haproxy_processes
+from ansible_collections.llmops.nim.plugins.module_utils import _aside, _haproxy, _haproxy_processes
 from ansible_collections.llmops.nim.plugins.module_utils._haproxy import DRAIN, MAINT, READY
 from ansible_collections.llmops.nim.plugins.module_utils._haproxy_socket import Runtime
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
@@ -23,12 +23,13 @@ POLL_SECONDS = 0.2
 class Gateway:
     """One pass over the servers of a host.
 
-    wanted: the options of the module nim_gateway, dict. After a pass, changed (bool) is whether anything was, and cut
-    (int) how many requests still ran when the time to drain was over. Methods raise Problem.
+    wanted: the options of the module nim_gateway, dict. aside: who is told how far it is (Aside). After a pass, changed
+    (bool) is whether anything was, and cut (int) how many requests still ran when the time to drain was over. Methods
+    raise Problem.
     """
 
-    def __init__(self, wanted):
-        self.wanted = wanted
+    def __init__(self, wanted, aside):
+        self.wanted, self.aside = wanted, aside
         self.runtime = Runtime(wanted["socket"])
         self.changed = False
         self.cut = 0
@@ -95,6 +96,7 @@ class Gateway:
             (server,) = [one for one in self.servers() if one.name == name]
             if server.proven:
                 return
+            self.aside.tell("waiting for a check of the gateway")
             if time.monotonic() > end:
                 raise Problem(
                     f"{name} gets no requests at the gateway: no check has passed within "
@@ -119,12 +121,15 @@ class Gateway:
                 self._set_state(server, DRAIN)
         self._save()
         end = time.monotonic() + self.wanted["drain_timeout"]
+        most = 0
         while True:
             servers = [one for one in self.servers() if one.name in names]
             running, settled = self._running(servers)
             self.cut = sum(running.values())
             if (settled and not self.cut) or time.monotonic() > end:
                 break
+            most = max(most, self.cut)
+            self.aside.tell("draining", most - self.cut, most, _aside.REQUESTS)
             time.sleep(POLL_SECONDS)
         for server in servers:
             self._set_state(server, MAINT)

@@ -14,6 +14,15 @@ import re
 from ansible_collections.llmops.nim.plugins.module_utils._log_text import NOISE
 
 START, DOWNLOAD, BUILD, LOAD, WARM_UP, READY = "start", "download", "build", "load", "warm_up", "ready"
+# What a service does in each, for people.
+WORDS = {
+    START: "starting",
+    DOWNLOAD: "downloading",
+    BUILD: "building the engine",
+    LOAD: "loading",
+    WARM_UP: "warming up",
+    READY: "ready",
+}
 
 # Seconds for which nothing may happen in a phase: no new line in the log, no growth of the cache. Chosen by us, from
 # what is known to be slow: builds of tens of minutes without a word, loads of half an hour. A download shows at once.
@@ -105,6 +114,11 @@ class Progress:
         """For how many seconds (float) nothing has happened, if that is too long for the phase; else None."""
         idle = now - self.last
         return idle if idle > self.budgets.get(self.phase, idle) else None
+
+    @property
+    def growth(self):
+        """By how many bytes the cache has grown so far (int), or None where its size is not known."""
+        return self.sizes[-1][1] - self.sizes[0][1] if self.sizes else None
 
     def rate(self, now, seconds=60):
         """By how many bytes a second the cache has grown of late (float), 0 where it has not."""

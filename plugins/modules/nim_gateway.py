@@ -16,6 +16,8 @@ description:
   - What is changed is also written to the file that HAProxy reads its servers' states from when it starts, so that it
     outlives a reload and a restart.
   - Requests that still run through a process from before a reload are waited for as well.
+extends_documentation_fragment:
+  - llmops.nim.progress
 attributes:
   check_mode:
     support: full
@@ -152,6 +154,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.llmops.nim.plugins.module_utils import _aside
 from ansible_collections.llmops.nim.plugins.module_utils._haproxy import SLOTS
 from ansible_collections.llmops.nim.plugins.module_utils._haproxy_gateway import Gateway
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
@@ -168,13 +171,14 @@ ARGUMENT_SPEC = {
     "socket": {"type": "path", "default": "/run/haproxy/nim.sock"},
     "state_file": {"type": "path", "default": "/var/lib/haproxy/nim.state"},
     "config": {"type": "path", "default": "/etc/haproxy/haproxy.cfg"},
+    **_aside.ARGUMENT_SPEC,
 }
 
 
-def run(module):
-    """The module's result, dict."""
+def run(module, aside):
+    """The module's result, dict; aside: who is told how far it is (Aside)."""
     wanted = module.params["state"]
-    gateway = Gateway(module.params)
+    gateway = Gateway(module.params, aside)
     begin = time.monotonic()
     if wanted == "saved":
         if not module.check_mode:
@@ -200,7 +204,8 @@ def main():
         supports_check_mode=True,
     )
     try:
-        result = run(module)
+        with _aside.Aside(module.params["progress_file"]) as aside:
+            result = run(module, aside)
     except Problem as problem:
         module.fail_json(msg=str(problem), problem=problem.as_dict())
     module.exit_json(**result)

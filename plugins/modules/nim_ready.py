@@ -18,6 +18,7 @@ description:
 extends_documentation_fragment:
   - llmops.nim.watching
   - llmops.nim.commands
+  - llmops.nim.progress
 attributes:
   check_mode:
     support: full
@@ -119,7 +120,7 @@ from datetime import datetime, timezone
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.llmops.nim.plugins.module_utils import _circumstances, _log_text, _phases
+from ansible_collections.llmops.nim.plugins.module_utils import _aside, _circumstances, _log_text, _phases
 from ansible_collections.llmops.nim.plugins.module_utils._container import Container, age
 from ansible_collections.llmops.nim.plugins.module_utils._failures import explain_lines, told
 from ansible_collections.llmops.nim.plugins.module_utils._health import PROBE_OPTION, is_ready, why_no_completion
@@ -145,14 +146,18 @@ ARGUMENTS = {
     "probe": PROBE_OPTION,
     "log_lines": {"type": "int", "default": 25},
     "docker": {"type": "str", "default": "docker"},
+    **_aside.ARGUMENT_SPEC,
 }
 
 
 class Wait:
-    """One wait for a container (Container), with the params of the module; begins when it is made."""
+    """One wait for a container (Container), with the params of the module; begins when it is made.
 
-    def __init__(self, params, container):
-        self.params = params
+    aside: who is told how far it is (Aside).
+    """
+
+    def __init__(self, params, container, aside):
+        self.params, self.aside = params, aside
         self.container = container
         self.begin = time.monotonic()
         self.progress = _phases.Progress(self.begin, params["budgets"])
@@ -175,7 +180,14 @@ class Wait:
                 return state
             self.follow(before, cache, now)
             self.judge(before, now)
+            self.tell(now)
             time.sleep(POLL_SECONDS)
+
+    def tell(self, now):
+        """Say how far it is; of a download by how much the cache has grown."""
+        phase, size = self.progress.phase, self.progress.growth
+        grows = {"done": size, "rate": self.progress.rate(now)} if phase == _phases.DOWNLOAD else {}
+        self.aside.tell(_phases.WORDS[phase], **grows)
 
     def look(self, state, before):
         """Raises Problem where a container in this state will never be ready; before: its state at the beginning."""
@@ -281,10 +293,11 @@ def main():
     if module.check_mode:
         module.exit_json(changed=params["start"] or bool(params["instead_of"]), seconds=0.0, phases=[], log=[])
     container = Container(module.run_command, params["docker"], params["container"])
-    wait = Wait(params, container)
+    wait = Wait(params, container, _aside.Aside(params["progress_file"]))
     try:
-        changed = begin(params, container)
-        state = wait.until_ready()
+        with wait.aside:
+            changed = begin(params, container)
+            state = wait.until_ready()
     except Problem as problem:
         module.fail_json(
             msg=str(problem),

@@ -17,6 +17,7 @@ description:
 extends_documentation_fragment:
   - llmops.nim.watching
   - llmops.nim.commands
+  - llmops.nim.progress
 attributes:
   check_mode:
     support: full
@@ -91,7 +92,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.llmops.nim.plugins.module_utils import _circumstances
+from ansible_collections.llmops.nim.plugins.module_utils import _aside, _circumstances
 from ansible_collections.llmops.nim.plugins.module_utils._container import Container
 from ansible_collections.llmops.nim.plugins.module_utils._health import PROBE_OPTION, why_no_completion, why_not_ready
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
@@ -109,14 +110,18 @@ ARGUMENTS = {
     "probe": PROBE_OPTION,
     "log_lines": {"type": "int", "default": 25},
     "docker": {"type": "str", "default": "docker"},
+    **_aside.ARGUMENT_SPEC,
 }
 
 
 class Soak:
-    """One watch over a container (Container), with the params of the module; begins when it is made."""
+    """One watch over a container (Container), with the params of the module; begins when it is made.
 
-    def __init__(self, params, container):
-        self.params = params
+    aside: who is told how far it is (Aside).
+    """
+
+    def __init__(self, params, container, aside):
+        self.params, self.aside = params, aside
         self.container = container
         self.begin = time.monotonic()
         self.checks = self.failures = 0
@@ -144,8 +149,16 @@ class Soak:
             end = self.begin + self.params["seconds"]
             if time.monotonic() >= end and not misses.reasons:
                 return
+            self.tell(len(misses.reasons))
             next_step = due if misses.reasons else min(due, end)
             time.sleep(max(0.0, min(next_step - time.monotonic(), LOOK_SECONDS)))
+
+    def tell(self, failed):
+        """Say how far it is, after so many (int) checks that failed in a row."""
+        what = f"watched, {failed} checks failed in a row" if failed else "watched"
+        left = max(0.0, self.params["seconds"] - self.seconds)
+        done = self.params["seconds"] - left
+        self.aside.tell(what, int(done), self.params["seconds"], _aside.SECONDS, seconds_left=int(left))
 
     def fault(self):
         """One check of the service: why it failed (str), or None."""
@@ -181,9 +194,10 @@ def main():
         module.exit_json(changed=False, seconds=0.0, checks=0, failures=0, log=[])
     params = module.params
     container = Container(module.run_command, params["docker"], params["container"])
-    soak = Soak(params, container)
+    soak = Soak(params, container, _aside.Aside(params["progress_file"]))
     try:
-        soak.watch()
+        with soak.aside:
+            soak.watch()
     except Problem as problem:
         module.fail_json(
             msg=str(problem),

@@ -33,17 +33,22 @@ def take_down(directory):
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def tell(host, transfers):
-    """Tell how far the transfers (list of dict of nim_transfers) of host (str) are, if anybody wants to know."""
-    directory = os.environ.get(_VARIABLE)
-    if directory:
+def is_up():
+    """Whether anybody wants to know."""
+    return _VARIABLE in os.environ
+
+
+def tell(host, action, told):
+    """Tell how far host (str) is with the action (str) of its task: list of dict, as Far.of_told takes it."""
+    if is_up():
         with contextlib.suppress(OSError):  # it is only told
-            _files.write_json(_path(directory, host), {"transfers": transfers})
+            _files.write_json(_path(os.environ[_VARIABLE], host), {"action": action, "told": told})
 
 
 def hear(directory, host):
-    """What was told of host last (list of dict)."""
-    return (_files.read_json(_path(directory, host)) or {}).get("transfers", [])
+    """What was told of host last: (action, list of dict); (None, []) where nothing was."""
+    words = _files.read_json(_path(directory, host)) or {}
+    return words.get("action"), words.get("told", [])
 
 
 def _path(directory, host):

@@ -23,7 +23,7 @@ from pathlib import Path
 import jinja2
 import yaml
 
-from ansible_collections.llmops.nim.plugins.module_utils import _haproxy_gateway
+from ansible_collections.llmops.nim.plugins.module_utils import _aside, _haproxy_gateway
 from ansible_collections.llmops.nim.plugins.module_utils._haproxy_socket import Runtime
 
 ROLE = Path(__file__).resolve().parents[2] / "roles/gateway"
@@ -158,7 +158,7 @@ class Gateway:
     def save(self, replaced=None):
         """As the role does it before it starts or reloads the service, and afterwards; the id of who answers."""
         options = self.options(config=str(self.config), up_timeout=20, replaced=replaced)
-        gateway = _haproxy_gateway.Gateway(options)
+        gateway = _haproxy_gateway.Gateway(options, _aside.Aside(None))
         gateway.save_all()
         return gateway.pid()
 

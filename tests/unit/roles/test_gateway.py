@@ -12,7 +12,7 @@ import pytest
 import yaml
 from haproxy_gateway import HAPROXY, MODEL, ROLE, Client, Load, fleet, free_port, until
 
-from ansible_collections.llmops.nim.plugins.module_utils import _haproxy_processes
+from ansible_collections.llmops.nim.plugins.module_utils import _aside, _haproxy_processes
 from ansible_collections.llmops.nim.plugins.modules import nim_gateway
 
 
@@ -174,7 +174,9 @@ def test_a_reload_under_load_loses_nothing(started, nims, save):
 
 
 def test_states_outlive_reload_and_restart_and_another_model(started, nims):
-    nim_gateway.Gateway(started.options(host="one", drain_timeout=5)).drain([started.servers()["one_a"]])
+    nim_gateway.Gateway(started.options(host="one", drain_timeout=5), _aside.Aside(None)).drain(
+        [started.servers()["one_a"]]
+    )
     for again in ("reload", "restart"):
         more = [{"name": "added", "port": 1, "servers": []}, {"name": MODEL, "port": started.port}]
         more[1]["servers"] = started.hosts

@@ -75,20 +75,32 @@ PLAY = """
   connection: local
   gather_facts: false
   tasks:
-    - llmops.nim.nim_ready: {{container: nim-wren-1, url: "{url}", docker: "{docker}", timeout: 60}}
+    - llmops.nim.{module}: {{container: nim-wren-1, url: "{url}", docker: "{docker}", progress_file: "{file}", {more}}}
       vars: {{ansible_python_interpreter: "{python}"}}
 """
 
 
 @pytest.fixture
-def playbook(tmp_path):
-    """A playbook that waits for a service that never becomes ready."""
+def server():
+    """A service that never becomes ready."""
     with NimServer() as server:
         server.ready = 503
-        docker = DockerStub(tmp_path).command
-        path = tmp_path / "wait.yml"
-        path.write_text(PLAY.format(url=server.url, docker=docker, python=sys.executable))
-        yield path
+        yield server
+
+
+def played(folder, server, module, more):
+    """A playbook with one task, that calls a module with further options."""
+    docker, file, path = DockerStub(folder).command, folder / "run" / "a.json", folder / "play.yml"
+    path.write_text(
+        PLAY.format(module=module, url=server.url, docker=docker, file=file, more=more, python=sys.executable)
+    )
+    return path
+
+
+@pytest.fixture
+def playbook(tmp_path, server):
+    """A playbook that waits for the service."""
+    return played(tmp_path, server, "nim_ready", "timeout: 60")
 
 
 def started(playbook, output):
@@ -125,12 +137,12 @@ def test_an_interrupted_run_on_a_terminal_leaves_it_sane_and_says_how_to_go_on(p
     ours, theirs = pty.openpty()
     run = started(playbook, theirs)
     os.close(theirs)
-    seen = read_until(ours, "becoming ready")
+    seen = read_until(ours, "starting")
     run.send_signal(signal.SIGINT)
     seen += read_until(ours, None)
     run.wait()
     os.close(ours)
-    assert "localhost: becoming ready, for " in seen
+    assert "localhost: starting, for " in seen
     assert "The same command goes on" in seen
     # The cursor, which the rows hide, is shown again.
     assert seen.rindex("\x1b[?25h") > seen.rindex("\x1b[?25l")
@@ -140,11 +152,26 @@ def test_where_there_is_no_terminal_lines_come(playbook):
     reader, writer = os.pipe()
     run = started(playbook, writer)
     os.close(writer)
-    seen = read_until(reader, "localhost: becoming ready, for 10s")
+    seen = read_until(reader, "localhost: starting, for 10s")
     run.send_signal(signal.SIGINT)
     run.wait()
     os.close(reader)
     assert "\x1b" not in seen
+
+
+def test_a_watch_shows_how_long_it_lasts_still_and_leaves_nothing(tmp_path, server):
+    server.ready = 200
+    path = played(tmp_path, server, "nim_soak", "seconds: 8")
+    ours, theirs = pty.openpty()
+    run = started(path, theirs)
+    os.close(theirs)
+    seen = read_until(ours, "s left")
+    assert "watched" in seen
+    assert "%" in seen
+    seen += read_until(ours, None)
+    os.close(ours)
+    assert run.wait() == 0, seen
+    assert not list((tmp_path / "run").iterdir())
 
 
 WAIT = """

@@ -9,13 +9,13 @@ import pytest
 
 from ansible_collections.llmops.nim.plugins.module_utils._at_work import (
     MOST_ROWS,
-    TRANSFERS,
     AtWork,
     interrupted,
 )
-from ansible_collections.llmops.nim.plugins.module_utils._how_far import of_transfers
+from ansible_collections.llmops.nim.plugins.module_utils._how_far import of_told, of_transfers
 
 WEIGHTS, READY = "llmops.nim.lfs_snapshot", "llmops.nim.nim_ready"
+TRANSFERS, SOAK = "llmops.nim.nim_transfers", "llmops.nim.nim_soak"
 
 
 def told(rows):
@@ -105,13 +105,11 @@ def test_bytes_of_all_transfers_of_a_host_count_together():
 
 def test_a_host_that_waits_for_transfers_says_how_far_they_are(at_work):
     at_work.begin("東京1", TRANSFERS, 0)
-    at_work.begin("gpu2", READY, 0)
-    assert [at_work.transfers(host) for host in at_work.hosts()] == [True, False]
-    at_work.tell("東京1", [])
+    at_work.tell("東京1", TRANSFERS, [])
     assert told(at_work.rows(5))[0] == ("東京1", "fetching", "5s")
-    at_work.tell("東京1", [transfer()])
+    at_work.tell("東京1", TRANSFERS, [transfer()])
     assert at_work.lines(10)[0] == "東京1: weights 25%, 9s left, 3.0 GiB of 12.0 GiB, 1.0 GiB/s, for 10s"
-    at_work.tell("東京1", [transfer(over=True)])
+    at_work.tell("東京1", TRANSFERS, [transfer(over=True)])
     assert told(at_work.rows(11))[0] == ("東京1", "fetching", "11s")
     at_work.begin("東京1", READY, 11)
     assert told(at_work.rows(12))[-1] == ("東京1", "becoming ready", "1s")
@@ -130,7 +128,7 @@ def test_lines_come_at_most_every_ten_seconds_or_ten_percent(at_work, seconds, m
     at_work.begin("gpu1", TRANSFERS, 0)
     seen = []
     for now in range(1, moments[-1] + 1):
-        at_work.tell("gpu1", [transfer(bytes=now * 100, total=seconds * 100)])
+        at_work.tell("gpu1", TRANSFERS, [transfer(bytes=now * 100, total=seconds * 100)])
         seen += [now] * len(at_work.lines(now))
     assert seen == moments
 
@@ -138,21 +136,61 @@ def test_lines_come_at_most_every_ten_seconds_or_ten_percent(at_work, seconds, m
 def test_bytes_of_many_hosts_are_told_together_and_never_shrink(at_work):
     for number in range(20):
         at_work.begin(f"gpu{number}", TRANSFERS, number)
-        at_work.tell(f"gpu{number}", [transfer(seconds_left=number)])
+        at_work.tell(f"gpu{number}", TRANSFERS, [transfer(seconds_left=number)])
     (line,) = at_work.lines(60)
     assert line == "20 hosts, longest gpu0: fetching 25%, 19s left, 60.0 GiB of 240.0 GiB, 20.0 GiB/s, for 1m 0s"
     assert at_work.lines(61) == []
-    at_work.tell("gpu0", [transfer(over=True, bytes=12 * 1024**3)])
+    at_work.tell("gpu0", TRANSFERS, [transfer(over=True, bytes=12 * 1024**3)])
     at_work.end("gpu0")
     (row,) = at_work.rows(62)
     assert "19 hosts, longest gpu1: fetching 28%, 19s left, 69.0 GiB of 240.0 GiB, 19.0 GiB/s" in row.text
+
+
+def step(what, done=None, total=None, unit="bytes", rate=None, seconds_left=None):
+    return [{"what": what, "done": done, "total": total, "unit": unit, "rate": rate, "seconds_left": seconds_left}]
+
+
+@pytest.mark.parametrize(
+    ("told", "text", "percent"),
+    [
+        (step("building the engine"), "building the engine", None),
+        (step("downloading", 3 * 1024**3, rate=1024.0**2), "downloading, 3.0 GiB, 1.0 MiB/s", None),
+        (step("watched", 15, 60, "seconds", seconds_left=45), "watched 25%, 45s left", 25),
+        (step("watched", 0, 0, "seconds", seconds_left=0), "watched, 0s left", None),
+        (step("draining", 7, 10, "requests"), "draining 70%, 7 of 10 requests", 70),
+        (step("draining", 0, 0, "requests"), "draining", None),
+    ],
+)
+def test_how_far_a_step_is(told, text, percent):
+    far = of_told(told)
+    assert (far.text, far.percent) == (text, percent)
+
+
+def test_what_a_host_told_of_another_step_counts_no_more(at_work):
+    at_work.begin("gpu1", SOAK, 0)
+    at_work.tell("gpu1", READY, step("loading"))
+    assert at_work.lines(10) == ["gpu1: being watched, for 10s"]
+    at_work.tell("gpu1", SOAK, step("watched", 15, 60, "seconds", seconds_left=45))
+    assert at_work.lines(20) == ["gpu1: watched 25%, 45s left, for 20s"]
+    at_work.tell("gpu2", SOAK, step("watched", 15, 60, "seconds"))
+    at_work.end("gpu1")
+    assert at_work.rows(20) == []
+
+
+def test_hosts_in_different_phases_are_summed_by_what_the_first_counts(at_work):
+    for number in range(11):
+        at_work.begin(f"gpu{number:02}", READY, number)
+        at_work.tell(f"gpu{number:02}", READY, step("downloading", 1024**3, rate=1024.0**3))
+    at_work.tell("gpu10", READY, step("loading"))
+    (line,) = at_work.lines(20)
+    assert line == "11 hosts, longest gpu00: becoming ready, 10.0 GiB, 10.0 GiB/s, for 20s"
 
 
 def test_who_is_gone_counts_no_more_once_all_are(at_work):
     for _again in range(2):
         for number in range(20):
             at_work.begin(f"gpu{number}", TRANSFERS, 0)
-            at_work.tell(f"gpu{number}", [transfer()])
+            at_work.tell(f"gpu{number}", TRANSFERS, [transfer()])
         assert at_work.rows(5)[0].far.total == 20 * 12 * 1024**3
         for host in at_work.hosts():
             at_work.end(host)

@@ -15,6 +15,7 @@ from ansible.module_utils import basic
 from haproxy_gateway import MODEL, Client, Load, fleet, until
 
 from ansible_collections.llmops.nim.plugins.module_utils import _haproxy_processes
+from ansible_collections.llmops.nim.plugins.module_utils._aside import Aside
 from ansible_collections.llmops.nim.plugins.module_utils._haproxy_gateway import Gateway
 from ansible_collections.llmops.nim.plugins.modules import nim_gateway
 
@@ -56,7 +57,10 @@ class Passing:
 
     def __init__(self, gateway, step, **options):
         wanted = {"drain_timeout": 60, "up_timeout": 60, "slot": None, **gateway.options(**options)}
-        self.gateway = Gateway(wanted)
+        self.told = []
+        aside = Aside(None)
+        aside.tell = lambda *words: self.told.append(words)
+        self.gateway = Gateway(wanted, aside)
         self.thread = threading.Thread(target=step, args=(self.gateway,), daemon=True)
         self.thread.start()
 
@@ -131,6 +135,7 @@ def test_admitted_switches_under_load_without_a_loss(gateway, nims, run):
         until(lambda: nims["one_b"].checks and nims["two_b"].checks)
         load.more()
         assert set(load.served) == {"one_a", "two_a"}
+        assert all(one.told[0] == ("waiting for a check of the gateway",) for one in passing)
         nims["one_b"].ready = nims["two_b"].ready = True
         until(lambda: all(one.ended() for one in passing))
         before = [len(nims[name].prompts) for name in ("one_a", "two_a")]
@@ -191,6 +196,7 @@ def test_requests_of_a_process_of_before_are_waited_for(gateway, nims, monkeypat
     assert gateway.servers()["one_a"].sessions == 0
     passing = Passing(gateway, drain, host="one")
     until(lambda: gateway.servers()["one_a"].state == "drain")
+    until(lambda: ("draining", 0, 1, "requests") in passing.told)
     assert old.poll() is None
     # Only the connections tell, as they do once the time has passed.
     monkeypatch.setattr(_haproxy_processes, "SETTLE_SECONDS", 0)
@@ -256,7 +262,7 @@ def test_a_pass_that_a_reload_came_into_is_done_again(gateway):
             gateway.reload()
         one.drain_host()
 
-    Gateway({"drain_timeout": 60, "slot": None, **gateway.options(host="one")}).run(step)
+    Gateway({"drain_timeout": 60, "slot": None, **gateway.options(host="one")}, Aside(None)).run(step)
     assert len(set(passes)) == len(passes) == 2
     assert gateway.servers()["one_a"].state == "maint"
 

@@ -201,6 +201,28 @@ def test_a_download_that_is_slow_is_waited_for(nim, docker, run, tmp_path, monke
     assert "its cache grows by" in result["problem"]["what"]
 
 
+def test_it_tells_meanwhile_how_far_it_is(nim, docker, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(nim_ready, "MEASURE_SECONDS", 0)
+    cache, file, told = tmp_path / "cache", tmp_path / "run" / "a.json", []
+    cache.mkdir()
+    docker.mount(cache, "/opt/nim/.cache")
+
+    def before(path):
+        if file.exists():
+            told.append(json.loads(file.read_text()))
+        (cache / f"part{len(nim.requests)}").write_bytes(b"x" * 8192)
+        if len(nim.requests) == 2:
+            docker.log("Downloading shard 1")
+        nim.ready = 200 if len(nim.requests) > 4 else 503
+
+    nim.ready, nim.before = 503, before
+    assert run(progress_file=str(file))["changed"] is False
+    assert (told[0]["what"], told[0]["done"]) == ("starting", None)
+    assert told[-1]["what"] == "downloading"
+    assert told[-1]["done"] > 0
+    assert not file.exists()
+
+
 def test_nothing_happens(nim, docker, run):
     nim.ready = 503
     docker.log("Loading weights")
