@@ -17,7 +17,7 @@ import os
 import threading
 import time
 
-from ansible_collections.llmops.nim.plugins.module_utils import _clock, _files
+from ansible_collections.llmops.nim.plugins.module_utils import _aside, _clock, _files
 
 NAME = "progress.json"
 FETCHING, PROVING, PUBLISHED, FAILED = "fetching", "proving", "published", "failed"
@@ -40,29 +40,39 @@ def state(subject, phase, samples, total):
 
     samples: pairs of a time (seconds) and the bytes that were there, oldest first.
     """
-    (begin, first), (end, last) = samples[0], samples[-1]
-    rate = max(0.0, (last - first) / (end - begin)) if end > begin and phase == FETCHING else 0.0
-    left = 0 if phase == PUBLISHED else int((total - last) / rate + 0.5) if rate else None
+    rate, left = pace(samples, total) if phase == FETCHING else (0.0, 0 if phase == PUBLISHED else None)
     return {
         **subject,
         "phase": phase,
-        "bytes": last,
+        "bytes": samples[-1][1],
         "total": total,
-        "rate": round(rate, 1),
+        "rate": rate,
         "seconds_left": left,
         "updated": _clock.now(),
     }
 
 
+def pace(samples, total):
+    """Bytes a second (float) of late, and the seconds (int) until there are total, or None where no byte came."""
+    (begin, first), (end, last) = samples[0], samples[-1]
+    rate = max(0.0, (last - first) / (end - begin)) if end > begin else 0.0
+    return round(rate, 1), int((total - last) / rate + 0.5) if rate else None
+
+
+def window():
+    """An empty collection of so many samples as a pace is taken from."""
+    return collections.deque(maxlen=_WINDOW)
+
+
 class Progress:
     """Keeps the file beneath home up to date, as a context, about subject (dict of repo and commit).
 
-    count: from nothing to the bytes (int) that are there. total: bytes.
+    count: from nothing to the bytes (int) that are there. total: bytes. aside: who is told of it as well (Aside).
     """
 
-    def __init__(self, home, subject, count, total):
+    def __init__(self, home, subject, count, total, aside=None):
         self._path, self._subject, self._count, self._total = path(home), subject, count, total
-        self._samples, self._phase = collections.deque(maxlen=_WINDOW), FETCHING
+        self._aside, self._samples, self._phase = aside or _aside.Aside(None), window(), FETCHING
         self._write_lock, self._ended = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._keep, daemon=True)
 
@@ -88,4 +98,16 @@ class Progress:
     def _write(self):
         with self._write_lock, contextlib.suppress(OSError):  # a full disk is told by those who need it
             self._samples.append((time.monotonic(), self._count()))
-            _files.write_json(self._path, state(self._subject, self._phase, list(self._samples), self._total))
+            words = state(self._subject, self._phase, list(self._samples), self._total)
+            self._tell(words)
+            _files.write_json(self._path, words)
+
+    def _tell(self, words):
+        """Tell aside what the file says (dict): of the bytes while they come."""
+        what = f"{words['phase']} weights"
+        if words["phase"] == FETCHING:
+            self._aside.tell(
+                what, words["bytes"], words["total"], rate=words["rate"], seconds_left=words["seconds_left"]
+            )
+        else:
+            self._aside.tell(what)

@@ -33,6 +33,7 @@ extends_documentation_fragment:
   - llmops.nim.snapshot.published
   - llmops.nim.transfer
   - llmops.nim.transfer.begins
+  - llmops.nim.progress
 attributes:
   check_mode:
     support: full
@@ -192,6 +193,7 @@ import tempfile
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.llmops.nim.plugins.module_utils import (
+    _aside,
     _checkpoint,
     _checkpoint_local,
     _clone,
@@ -222,14 +224,15 @@ ARGUMENT_SPEC = {
     "retries": {"type": "int", "default": 3},
     "lock_timeout": {"type": "int", "default": 600},
     **_transfers.BEGINS,
+    **_aside.ARGUMENT_SPEC,
 }
 
 
 class Run:
     """One pass: observe, and where the snapshot is not complete, plan, fetch, prove and publish it."""
 
-    def __init__(self, module):
-        self.module = module
+    def __init__(self, module, aside):
+        self.module, self.aside = module, aside
         self.wanted = module.params
         self.token = module.params["token"] or None
         self.commit = None
@@ -356,7 +359,7 @@ class Run:
             return total - sum(pointer.size for pointer in missing) + there
 
         subject = {"repo": self.wanted["repo"], "commit": self.commit}
-        return _progress.Progress(self.spot.home, subject, count, total)
+        return _progress.Progress(self.spot.home, subject, count, total, self.aside)
 
     def plan(self, clone):
         """The manifest to be (dict), path -> Entry, and path -> Pointer; raises all that is against it."""
@@ -472,8 +475,10 @@ class Run:
 def main():
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     os.umask(0o027)
-    run = Run(module)
-    result, problems, head = run.told(run.ensure)
+    # What nobody waits for tells where nim_transfers looks.
+    with _aside.Aside(module.params["progress_file"] if module.params["wait"] else None) as aside:
+        run = Run(module, aside)
+        result, problems, head = run.told(run.ensure)
     for warning in run.warnings:
         module.warn(warning)
     if result:

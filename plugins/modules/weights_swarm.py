@@ -22,6 +22,7 @@ description:
 extends_documentation_fragment:
   - llmops.nim.selection
   - llmops.nim.snapshot
+  - llmops.nim.progress
 attributes:
   check_mode:
     support: full
@@ -165,8 +166,10 @@ import traceback
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.llmops.nim.plugins.module_utils import (
+    _aside,
     _detached,
     _hub,
+    _progress,
     _selection,
     _snapshot,
     _swarm,
@@ -191,6 +194,7 @@ ARGUMENT_SPEC = {
     "reserve_bytes": {"type": "int", "default": 1024**3},
     "patience": {"type": "int", "default": 60},
     "timeout": {"type": "int", "default": 86400},
+    **_aside.ARGUMENT_SPEC,
 }
 STEP = 0.2  # seconds
 
@@ -198,8 +202,9 @@ STEP = 0.2  # seconds
 class Part:
     """This host's part in the carrying of one snapshot."""
 
-    def __init__(self, module):
-        self.module, self.wanted = module, module.params
+    def __init__(self, module, aside):
+        self.module, self.wanted, self.aside = module, module.params, aside
+        self.samples = _progress.window()
         _hub.check_commit(self.wanted["repo"], self.wanted["commit"])
         self.selection = _selection.Selection(self.wanted["include"], self.wanted["exclude"])
         name = self.wanted["commit"] + self.selection.suffix
@@ -273,6 +278,7 @@ class Part:
                 return {"changed": True, "directory": self.spot.parcel, **{key: words[key] for key in keys}}
             if phase == "failed":
                 raise Refused([Problem(**problem) for problem in words["problems"]])
+            self.follow(words if phase else {})
             if not lives and (phase or time.monotonic() - begin > self.wanted["patience"]):
                 raise Problem(
                     "The carrying of weights has ended on this host before all had come.",
@@ -281,6 +287,16 @@ class Part:
                     "part_gone",
                 )
             time.sleep(STEP)
+
+    def follow(self, words):
+        """Tell how far the part is, by its words (dict)."""
+        total = words.get("bytes_total")
+        if not total:
+            self.aside.tell("waiting for the seed")
+            return
+        self.samples.append((time.monotonic(), words["bytes_done"]))
+        rate, left = _progress.pace(self.samples, total)
+        self.aside.tell("carrying weights", words["bytes_done"], total, rate=rate, seconds_left=left)
 
     def stopped(self):
         """End it, and tell what is there."""
@@ -330,7 +346,8 @@ def main():
     )
     os.umask(0o027)
     try:
-        result = getattr(Part(module), module.params["state"])()
+        with _aside.Aside(module.params["progress_file"]) as aside:
+            result = getattr(Part(module, aside), module.params["state"])()
     except (Problem, Refused) as error:
         problems = problems_of(error)
         told = [problem.as_dict() for problem in problems]

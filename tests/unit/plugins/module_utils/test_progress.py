@@ -61,6 +61,19 @@ def test_it_is_kept_up_to_date(tmp_path, monkeypatch):
         assert asked.wait(60)
 
 
+def test_who_watches_is_told_as_well(tmp_path):
+    told = []
+
+    class Listener:
+        def tell(self, *words, **more):
+            told.append((words, more))
+
+    with _progress.Progress(str(tmp_path), SUBJECT, lambda: 5, 10, Listener()) as progress:
+        progress.turn("proving")
+    assert told[0] == (("fetching weights", 5, 10), {"rate": 0.0, "seconds_left": None})
+    assert told[-2:] == [(("proving weights",), {}), (("published weights",), {})]
+
+
 def test_a_disk_that_is_full_is_no_reason_to_stop(tmp_path):
     with _progress.Progress(str(tmp_path / "none"), SUBJECT, lambda: 5, 10):
         pass

@@ -248,3 +248,29 @@ def test_the_secret_lies_nowhere_on_the_host(hosts, published):
     assert secret not in Path(f"/proc/{part}/cmdline").read_text()
     named = [path for path in hosts[0].root.rglob("*") if path.is_file() and "arguments" not in path.name]
     assert not any(secret.encode() in path.read_bytes() for path in named)
+
+
+def test_who_waits_says_how_far_it_is(tmp_path):
+    told = []
+
+    class Listener:
+        def tell(self, *words, **more):
+            told.append((*words, more))
+
+    class Module:
+        params = {
+            "repo": REPO,
+            "commit": COMMIT,
+            "weights_dir": str(tmp_path),
+            "include": [],
+            "exclude": [],
+            "secret": "",
+        }
+
+    part = weights_swarm.Part(Module(), Listener())
+    part.follow({})
+    part.follow({"bytes_done": 5, "bytes_total": 10})
+    assert told == [
+        ("waiting for the seed", {}),
+        ("carrying weights", 5, 10, {"rate": 0.0, "seconds_left": None}),
+    ]
