@@ -1,7 +1,7 @@
 # Copyright: the llmops.nim authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-"""How far a fetch is, in a file that anybody may read: <weights_dir>/<org>--<repo>/progress.json.
+"""How far a fetch is, in a file: of weights <weights_dir>/<org>--<repo>/progress.json.
 
 Private to the collection: breaking changes at any time.
 
@@ -20,7 +20,7 @@ import time
 from ansible_collections.llmops.nim.plugins.module_utils import _aside, _clock, _files
 
 NAME = "progress.json"
-FETCHING, PROVING, PUBLISHED, FAILED = "fetching", "proving", "published", "failed"
+FETCHING, PROVING, UNPACKING, PUBLISHED, FAILED = "fetching", "proving", "unpacking", "published", "failed"
 FINAL = (PUBLISHED, FAILED)
 _EVERY = 1.0  # seconds
 _WINDOW = 30  # samples that the rate is taken from
@@ -34,9 +34,9 @@ def path(home):
 def state(subject, phase, samples, total):
     """What the file says (dict).
 
-    repo, commit: of subject (dict). phase: FETCHING, PROVING, PUBLISHED or FAILED. bytes: of the large files, how many
-    are there. total: how many there will be. rate: bytes a second (float) of late. seconds_left: int, or None where no
-    byte came of late. updated: time in UTC.
+    subject (dict): what it is about. phase: FETCHING, PROVING, UNPACKING, PUBLISHED or FAILED. bytes: how many are
+    there. total: how many there will be, or None. rate: bytes a second (float) of late. seconds_left: int, or None
+    where no byte came of late. updated: time in UTC.
 
     samples: pairs of a time (seconds) and the bytes that were there, oldest first.
     """
@@ -53,10 +53,10 @@ def state(subject, phase, samples, total):
 
 
 def pace(samples, total):
-    """Bytes a second (float) of late, and the seconds (int) until there are total, or None where no byte came."""
+    """Bytes a second (float) of late, and the seconds (int) until there are total, or None where it is not known."""
     (begin, first), (end, last) = samples[0], samples[-1]
     rate = max(0.0, (last - first) / (end - begin)) if end > begin else 0.0
-    return round(rate, 1), int((total - last) / rate + 0.5) if rate else None
+    return round(rate, 1), int((total - last) / rate + 0.5) if rate and total is not None else None
 
 
 def window():
@@ -65,13 +65,14 @@ def window():
 
 
 class Progress:
-    """Keeps the file beneath home up to date, as a context, about subject (dict of repo and commit).
+    """Keeps the file at path up to date, as a context, about subject (dict).
 
-    count: from nothing to the bytes (int) that are there. total: bytes. aside: who is told of it as well (Aside).
+    measure: from nothing to the bytes (int) that are there, and that there will be. aside: who is told of it as well
+    (Aside).
     """
 
-    def __init__(self, home, subject, count, total, aside=None):
-        self._path, self._subject, self._count, self._total = path(home), subject, count, total
+    def __init__(self, path, subject, measure, aside=None):
+        self._path, self._subject, self._measure = path, subject, measure
         self._aside, self._samples, self._phase = aside or _aside.Aside(None), window(), FETCHING
         self._write_lock, self._ended = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._keep, daemon=True)
@@ -87,9 +88,10 @@ class Progress:
         self.turn(PUBLISHED if kind is None else FAILED)
 
     def turn(self, phase):
-        """Another phase begins."""
-        self._phase = phase
-        self._write()
+        """Another phase begins, if it has not already."""
+        if phase != self._phase:
+            self._phase = phase
+            self._write()
 
     def _keep(self):
         while not self._ended.wait(_EVERY):
@@ -97,8 +99,9 @@ class Progress:
 
     def _write(self):
         with self._write_lock, contextlib.suppress(OSError):  # a full disk is told by those who need it
-            self._samples.append((time.monotonic(), self._count()))
-            words = state(self._subject, self._phase, list(self._samples), self._total)
+            done, total = self._measure()
+            self._samples.append((time.monotonic(), done))
+            words = state(self._subject, self._phase, list(self._samples), total)
             self._tell(words)
             _files.write_json(self._path, words)
 

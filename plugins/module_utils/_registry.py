@@ -20,6 +20,7 @@ import urllib.parse
 import urllib.request
 
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
+from ansible_collections.llmops.nim.plugins.module_utils._pull import NAME_LENGTH
 
 MANIFESTS = (
     "application/vnd.oci.image.index.v1+json",
@@ -92,7 +93,8 @@ class Registry:
         )
 
     def resolve(self, reference):
-        """What the Reference means now: dict of reference, pinned, digest, bytes (compressed), labels and env.
+        """What the Reference means now: dict of reference, pinned, digest, bytes (compressed), layers (bytes of
+        each, by its name as docker pull shows it), labels and env.
 
         Raises Problem when the registry cannot be reached, refuses the login, or does not have the image.
         """
@@ -107,6 +109,7 @@ class Registry:
             "pinned": reference.pinned(reference.digest or digest),
             "digest": reference.digest or digest,
             "bytes": sum(layer["size"] for layer in manifest["layers"]),
+            "layers": {_layer_name(layer["digest"]): layer["size"] for layer in manifest["layers"]},
             "labels": image.get("Labels") or {},
             "env": dict(entry.partition("=")[::2] for entry in image.get("Env") or []),
         }
@@ -236,6 +239,10 @@ class Registry:
             "try again later; nothing was changed",
             "registry_unreachable",
         )
+
+
+def _layer_name(digest):
+    return digest.partition(":")[2][:NAME_LENGTH]
 
 
 def _message(error):

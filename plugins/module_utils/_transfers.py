@@ -7,6 +7,7 @@ Private to the collection: breaking changes at any time.
 
 <directory>/<name>.json   what it is, since when, and how it ended
 <directory>/<name>.lock   held by the process for as long as it lives
+<directory>/<name>.progress.json  how far it is, where it has no other place to tell it (see _progress)
 
 No secret is in either. The process alone knows by which token or key it fetches.
 """
@@ -49,6 +50,11 @@ def begin(directory, name, what, work, progress=None, subject=None):
         return False
     finally:
         os.close(lock)
+
+
+def progress_path(directory, name):
+    """Where a transfer tells how far it is that has no other place for it."""
+    return _path(directory, name, "progress.json")
 
 
 def hear(directory, name):

@@ -353,13 +353,13 @@ class Run:
         wanted = set(pointers.values())
         total = sum(pointer.size for pointer in wanted)
 
-        def count():
+        def measure():
             missing = _lfs.missing(self.spot.store, wanted)
             there = sum(_lfs.incomplete(clone.incomplete, missing).values())
-            return total - sum(pointer.size for pointer in missing) + there
+            return total - sum(pointer.size for pointer in missing) + there, total
 
         subject = {"repo": self.wanted["repo"], "commit": self.commit}
-        return _progress.Progress(self.spot.home, subject, count, total, self.aside)
+        return _progress.Progress(_progress.path(self.spot.home), subject, measure, self.aside)
 
     def plan(self, clone):
         """The manifest to be (dict), path -> Entry, and path -> Pointer; raises all that is against it."""

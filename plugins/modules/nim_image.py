@@ -43,6 +43,12 @@ options:
   api_key:
     description: The NGC key. Left out, or empty, the registry is asked anonymously.
     type: str
+  known:
+    description:
+      - What M(llmops.nim.nim_image_info) has returned as C(images). By the sizes of layers in it
+        M(llmops.nim.nim_transfers) tells how much is to come.
+    type: dict
+    default: {}
   docker:
     description: The docker command.
     type: str
@@ -75,11 +81,12 @@ problem:
   type: dict
 """
 
+import contextlib
 import hashlib
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.llmops.nim.plugins.module_utils import _registry_login, _transfers
+from ansible_collections.llmops.nim.plugins.module_utils import _progress, _pull, _registry_login, _transfers
 from ansible_collections.llmops.nim.plugins.module_utils._failures import explain, told_of
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 from ansible_collections.llmops.nim.plugins.module_utils._secrets import masked
@@ -89,6 +96,7 @@ ARGUMENTS = {
     "registry": {"type": "str", "default": "nvcr.io"},
     "username": {"type": "str", "default": "$oauthtoken"},
     "api_key": {"type": "str", "no_log": True},
+    "known": {"type": "dict", "default": {}},
     "docker": {"type": "str", "default": "docker"},
     **_transfers.BEGINS,
 }
@@ -101,14 +109,36 @@ def missing(module, docker):
     return [image for image in wanted if module.run_command([docker, "image", "inspect", "--", image])[0]]
 
 
-def pull(module, docker, images):
-    """Pull the images (list of str); raises Problem."""
+def pull(module, docker, images, progress=None):
+    """Pull the images (list of str); raises Problem. progress: where to tell how far it is (path), or None."""
     login = [module.params[key] for key in ("registry", "username", "api_key")]
-    with _registry_login.configuration(*login) as directory:
-        for image in images:
-            rc, _out, err = module.run_command([docker, "--config", directory, "pull", "--quiet", "--", image])
-            if rc:
-                raise not_pulled(image, masked(err.strip()))
+    sizes = {one["pinned"]: one.get("layers", {}) for one in module.params["known"].values()}
+    pulls = [(image, _pull.Layers(sizes.get(image, {}))) for image in images]
+    with _registry_login.configuration(*login) as directory, told(pulls, progress) as turn:
+        for image, layers in pulls:
+
+            def hear(text, layers=layers):
+                layers.read(text)
+                turn(_progress.UNPACKING if layers.unpacking else _progress.FETCHING)
+
+            status, said = _pull.watched([docker, "--config", directory, "pull", "--", image], hear)
+            if status:
+                raise not_pulled(image, masked(said.strip()))
+
+
+@contextlib.contextmanager
+def told(pulls, progress):
+    """Meanwhile tell at progress (path, or None) how far pulls (list of (image, Layers)) are; how to say a phase."""
+    if not progress:
+        yield lambda phase: None
+        return
+
+    def measure():
+        totals = [layers.total for _image, layers in pulls]
+        return sum(layers.bytes for _image, layers in pulls), None if None in totals else sum(totals)
+
+    with _progress.Progress(progress, {}, measure) as kept:
+        yield kept.turn
 
 
 def begun(module, docker, images):
@@ -118,12 +148,14 @@ def begun(module, docker, images):
 
     def work():
         try:
-            pull(module, docker, images)
+            pull(module, docker, images, progress)
         except Problem as problem:
             return [problem.as_dict()], []
         return [], []
 
-    return _transfers.begin(module.params["transfers_dir"], name, "image " + ", ".join(images), work), name
+    place = module.params["transfers_dir"]
+    progress = _transfers.progress_path(place, name)
+    return _transfers.begin(place, name, "image " + ", ".join(images), work, progress), name
 
 
 def not_pulled(image, said):

@@ -63,6 +63,7 @@ images:
       pinned: nvcr.io/nim/meta/llama-3.2-1b-instruct@sha256:6a3c9f3b4a3d...
       digest: sha256:6a3c9f3b4a3d...
       bytes: 13421772800
+      layers: {6a3c9f3b4a3d: 13421772800}
       nim_version: 1.8.4
       nim_model: meta/llama-3.2-1b-instruct
       signed: false
@@ -92,6 +93,7 @@ def describe(image, signed):
         "pinned": image["pinned"],
         "digest": image["digest"],
         "bytes": image["bytes"],
+        "layers": image["layers"],
         "nim_version": nim_version(image["labels"], image["env"]),
         "nim_model": image["labels"].get(MODEL_LABEL) or None,
         "signed": signed,

@@ -96,7 +96,9 @@ transfers:
       description: When it was over, in UTC, or null.
       type: str
     phase:
-      description: Where it is, or null. Of weights V(fetching) or V(proving), and at the end V(published) or V(failed).
+      description: >-
+        Where it is, or null. Of weights V(fetching) or V(proving), of images V(fetching) or V(unpacking), and at the
+        end V(published) or V(failed).
       type: str
     bytes:
       description: How many bytes are there, or null.

@@ -37,12 +37,14 @@ def test_state(phase, samples, rate, left):
 
 def test_it_says_at_the_end_how_that_was(tmp_path):
     path = tmp_path / "progress.json"
-    with _progress.Progress(str(tmp_path), SUBJECT, lambda: 5, 10) as progress:
+    with _progress.Progress(str(tmp_path / _progress.NAME), SUBJECT, lambda: (5, 10)) as progress:
         assert json.loads(path.read_text())["phase"] == "fetching"
         progress.turn("proving")
         assert json.loads(path.read_text())["phase"] == "proving"
     assert json.loads(path.read_text())["phase"] == "published"
-    with pytest.raises(ValueError, match="x"), _progress.Progress(str(tmp_path), SUBJECT, lambda: 5, 10):
+    with pytest.raises(ValueError, match="x"), _progress.Progress(
+        str(tmp_path / _progress.NAME), SUBJECT, lambda: (5, 10)
+    ):
         raise ValueError("x")
     assert json.loads(path.read_text())["phase"] == "failed"
 
@@ -51,13 +53,13 @@ def test_it_is_kept_up_to_date(tmp_path, monkeypatch):
     monkeypatch.setattr(_progress, "_EVERY", 0.01)
     there, asked = [0], threading.Event()
 
-    def count():
+    def measure():
         there[0] += 1
         if there[0] > 5:
             asked.set()
-        return there[0]
+        return there[0], 10
 
-    with _progress.Progress(str(tmp_path), SUBJECT, count, 10):
+    with _progress.Progress(str(tmp_path / _progress.NAME), SUBJECT, measure):
         assert asked.wait(60)
 
 
@@ -68,12 +70,12 @@ def test_who_watches_is_told_as_well(tmp_path):
         def tell(self, *words, **more):
             told.append((words, more))
 
-    with _progress.Progress(str(tmp_path), SUBJECT, lambda: 5, 10, Listener()) as progress:
+    with _progress.Progress(str(tmp_path / _progress.NAME), SUBJECT, lambda: (5, 10), Listener()) as progress:
         progress.turn("proving")
     assert told[0] == (("fetching weights", 5, 10), {"rate": 0.0, "seconds_left": None})
     assert told[-2:] == [(("proving weights",), {}), (("published weights",), {})]
 
 
 def test_a_disk_that_is_full_is_no_reason_to_stop(tmp_path):
-    with _progress.Progress(str(tmp_path / "none"), SUBJECT, lambda: 5, 10):
+    with _progress.Progress(str(tmp_path / "none" / "a"), SUBJECT, lambda: (5, 10)):
         pass

@@ -56,6 +56,7 @@ def test_a_tag_is_resolved_to_digest_size_labels_and_environment(registry):
     assert found["digest"] == registry.manifest_digest
     assert found["pinned"] == f"{registry.host}/nim/meta/llama@{registry.manifest_digest}"
     assert found["bytes"] == 1000
+    assert found["layers"] == {"1" * 12: 700, "2" * 12: 300}
     assert found["labels"] == LABELS
     assert found["env"] == {"A": "b=c"}
 
