@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -53,8 +54,9 @@ def model(**changes):
     return one
 
 
-def begin(name, *options, limit=None, inventories=(INVENTORY,), environment=None, **variables):
-    """Starts a playbook of the collection on the lab; a process with stdout and stderr in stdout, read line by line."""
+def begin(name, *options, limit=None, inventories=(INVENTORY,), environment=None, output=subprocess.PIPE, **variables):
+    """Starts a playbook of the collection on the lab; a process with stdout and stderr in stdout, read line by line, or
+    in output (descriptor)."""
     ansible_playbook = str(Path(sys.executable).with_name("ansible-playbook"))
     command = [ansible_playbook, f"playbooks/{name}.yml", *options]
     for inventory in inventories:
@@ -68,7 +70,7 @@ def begin(name, *options, limit=None, inventories=(INVENTORY,), environment=None
         command,
         cwd=ROOT,
         env=dict(os.environ, **plain, **(environment or {})),
-        stdout=subprocess.PIPE,
+        stdout=output,
         stderr=subprocess.STDOUT,
         text=True,
     )
@@ -79,6 +81,20 @@ def playbook(name, *options, **more):
     process = begin(name, *options, **more)
     output, _nothing = process.communicate()
     return subprocess.CompletedProcess(process.args, process.returncode, output)
+
+
+def on_terminal(name, *options, **more):
+    """Runs a playbook as begin() starts it, on a terminal; the finished process, with all that was drawn."""
+    ours, theirs = pty.openpty()
+    environment = {**more.pop("environment", {}), "TERM": "xterm", "COLUMNS": "100"}
+    process = begin(name, *options, environment=environment, output=theirs, **more)
+    os.close(theirs)
+    drawn = b""
+    with suppress(OSError):  # once the other side is closed
+        while block := os.read(ours, 65536):
+            drawn += block
+    os.close(ours)
+    return subprocess.CompletedProcess(process.args, process.wait(), drawn.decode())
 
 
 def read_until(process, words, times=1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.error
 import urllib.request
 
@@ -11,7 +12,10 @@ import pytest
 from haproxy_gateway import until
 from prometheus_server import Prometheus
 
-from lab import API_KEY, ROOT, playbook, recap, run
+from lab import API_KEY, ROOT, on_terminal, playbook, recap, run
+
+# Good beside the other for a while.
+OLD_KEY = "lab-gateway-of-last-year"
 
 # What moving no bytes and building no engine leaves as it is.
 BYTES = r"""
@@ -49,7 +53,7 @@ def test_new_weights_in_three_ways_and_with_keys_from_now_on(v1, load, tmp_path)
         "ANSIBLE_CALLBACKS_ENABLED": "module_calls",
         "LAB_CALLS": str(tmp_path / "calls"),
     }
-    done = fleet.deploy("v2", nim_serial=[1, 10], gateway_api_keys=[API_KEY], environment=counting)
+    done = fleet.deploy("v2", nim_serial=[1, 10], gateway_api_keys=[API_KEY, OLD_KEY], environment=counting)
     assert done.returncode == 0, done.stdout
     assert set(load.next()) == {"v2"}
     found = outcomes(done.stdout)
@@ -70,11 +74,25 @@ def assert_few(calls):
 
 
 def test_without_a_key_nobody_comes_in(v2):
-    with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(f"{fleet.GATEWAY}/models")
-    assert refused.value.code == 401
-    request = urllib.request.Request(f"{fleet.GATEWAY}/models", headers={"Authorization": f"Bearer {API_KEY}"})
-    assert json.load(urllib.request.urlopen(request))["data"][0]["id"] == "capitals"
+    assert [status(key) for key in ("", API_KEY, OLD_KEY)] == [401, 200, 200]
+
+
+def test_an_old_key_is_taken_away_without_a_lost_request(v2, load):
+    done = fleet.playbook("gateway", gateway_api_keys=[API_KEY])
+    assert done.returncode == 0, done.stdout
+    assert [status(key) for key in (API_KEY, OLD_KEY)] == [200, 401]
+    load.next()
+
+
+def status(key):
+    """What the gateway answers who has a key (str), int."""
+    request = urllib.request.Request(f"{fleet.GATEWAY}/models", headers={"Authorization": f"Bearer {key}"})
+    try:
+        with urllib.request.urlopen(request) as answer:
+            assert json.load(answer)["data"][0]["id"] == "capitals"
+            return answer.status
+    except urllib.error.HTTPError as refused:
+        return refused.code
 
 
 def test_the_ledgers_and_what_runs_agree(v2):
@@ -95,9 +113,11 @@ def test_the_whole_fleet_goes_back_moving_no_bytes(v1, v2, load):
     assert {host: run(host, BYTES) for host in fleet.HOSTS} == before
 
 
-def test_one_server_goes_to_a_release_by_its_id(v1, v2, load):
-    done = fleet.playbook("rollback", limit="gpu1", nim_release=v2["gpu1"], gateway_api_keys=[API_KEY])
+def test_one_server_goes_to_a_release_by_its_id_and_a_terminal_shows_how_far_it_is(v1, v2, load):
+    wishes = {"nim_release": v2["gpu1"], "nim_soak_seconds": 4, "gateway_api_keys": [API_KEY]}
+    done = on_terminal("rollback", limit="gpu1", inventories=fleet.INVENTORIES, **wishes)
     assert done.returncode == 0, done.stdout
+    assert re.search(r"gpu1 +watched .*%.* left", done.stdout), done.stdout
     assert fleet.current() == dict(v1, gpu1=v2["gpu1"])
     assert set(load.next()) == {"v1", "v2"}
 
