@@ -54,10 +54,9 @@ SHOWN_AFTER = 1
 
 
 # The columns, each with the width that a terminal has to have for it.
-WHO, STEP, BAR, PERCENT, AMOUNTS, SPEED, LEFT, LENGTH = range(8)
-WIDTHS = {WHO: 0, STEP: 60, BAR: 0, PERCENT: 0, AMOUNTS: 110, SPEED: 80, LEFT: 0, LENGTH: 60}
+WIDTHS = {"who": 0, "step": 60, "bar": 0, "percent": 0, "amounts": 110, "speed": 80, "left": 0, "length": 60}
 # These share what the others leave.
-SHARES = {WHO: 2, STEP: 2, BAR: 1}
+SHARES = {"who": 2, "step": 2, "bar": 1}
 
 
 def drawn(rows, width):
@@ -67,15 +66,15 @@ def drawn(rows, width):
     step, and the time left in the place of the time that it takes by now.
     """
     measured = any(row.far and row.far.what for row in rows)
-    wanted = [column for column in WIDTHS if width >= WIDTHS[column]] if measured else [WHO, STEP, LENGTH]
+    wanted = [column for column in WIDTHS if width >= WIDTHS[column]] if measured else ["who", "step", "length"]
     table = Table(box=None, show_header=False, padding=(0, 1, 0, 0), expand=True)
     for column in wanted:
-        style = {WHO: "bold", LEFT: "cyan", LENGTH: "cyan"}.get(column)
+        style = {"who": "bold", "left": "cyan", "length": "cyan"}.get(column)
         table.add_column(style=style, no_wrap=True, overflow="ellipsis", ratio=SHARES.get(column))
     for row in rows:
         cells = cells_of(row)
-        if STEP not in wanted:
-            cells[BAR], cells[LEFT] = cells[BAR] or cells[STEP], cells[LEFT] or cells[LENGTH]
+        if "step" not in wanted:
+            cells["bar"], cells["left"] = cells["bar"] or cells["step"], cells["left"] or cells["length"]
         table.add_row(*(cells[column] for column in wanted))
     return table
 
@@ -83,12 +82,12 @@ def drawn(rows, width):
 def cells_of(row):
     """What is in each column of a Row; nothing where it is not known."""
     # Of Text a bracket in a name is no markup.
-    cells = {**dict.fromkeys(WIDTHS, ""), WHO: Text(row.who), STEP: Text(row.step), LENGTH: row.length}
+    cells = {**dict.fromkeys(WIDTHS, ""), "who": Text(row.who), "step": Text(row.step), "length": row.length}
     if row.percent is not None:
-        cells[BAR] = ProgressBar(total=row.far.total, completed=row.far.done)
-        cells[PERCENT] = f"{row.percent}%"
+        cells["bar"] = ProgressBar(total=row.far.total, completed=row.far.done)
+        cells["percent"] = f"{row.percent}%"
     if row.far:
-        cells[AMOUNTS], cells[SPEED], cells[LEFT] = row.far.amounts, row.far.speed, row.far.left
+        cells["amounts"], cells["speed"], cells["left"] = row.far.amounts, row.far.speed, row.far.left
     return cells
 
 
