@@ -88,6 +88,7 @@ problem:
   type: dict
 """
 
+import math
 import time
 
 from ansible.module_utils.basic import AnsibleModule
@@ -158,7 +159,7 @@ class Soak:
         what = f"watched, {failed} checks failed in a row" if failed else "watched"
         left = max(0.0, self.params["seconds"] - self.seconds)
         done = self.params["seconds"] - left
-        self.aside.tell(what, int(done), self.params["seconds"], _aside.SECONDS, seconds_left=int(left))
+        self.aside.tell(what, int(done), self.params["seconds"], _aside.SECONDS, seconds_left=math.ceil(left))
 
     def fault(self):
         """One check of the service: why it failed (str), or None."""
