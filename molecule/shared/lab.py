@@ -96,7 +96,8 @@ def on_terminal(name, *options, **more):
         while block := os.read(ours, 65536):
             drawn += block
     os.close(ours)
-    return subprocess.CompletedProcess(process.args, process.wait(), drawn.decode())
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn.decode())
+    return subprocess.CompletedProcess(process.args, process.wait(), plain)
 
 
 def read_until(process, words, times=1):
