@@ -1,11 +1,11 @@
 # Copyright: the llmops.nim authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-"""What is to be measured, and what a measurement says: the pure functions of _benchmark, for playbooks."""
+"""What is to be measured, and what a measurement says: the pure functions of _benchmark and _gate, for playbooks."""
 
 from __future__ import annotations
 
-from ansible_collections.llmops.nim.plugins.module_utils import _benchmark
+from ansible_collections.llmops.nim.plugins.module_utils import _benchmark, _gate
 
 
 def to_benchmark(known, gateways=(), models=(), scheme="http"):
@@ -14,10 +14,9 @@ def to_benchmark(known, gateways=(), models=(), scheme="http"):
     return _benchmark.wanted(known["inventory_hostname"], known, named, models, scheme)
 
 
-def benchmarked(result, title, ledger=None, release=None, most=0):
+def benchmarked(result, title, reference=None, most=0):
     """What a measurement says; see benchmarked.yml beside this file."""
     measured = result["measured"]
-    reference = _benchmark.before((ledger or {}).get("records") or [], release, measured)
     worse = _benchmark.regressions(measured, (reference or {}).get("measured"), float(most or 0))
     return {
         "text": _benchmark.told(title, measured, reference),
@@ -25,8 +24,30 @@ def benchmarked(result, title, ledger=None, release=None, most=0):
     }
 
 
+def benchmark_before(result, ledger, release):
+    """The benchmark to compare one with; see benchmark_before.yml beside this file."""
+    return _benchmark.before(ledger.get("records") or [], release, result["measured"]) or {}
+
+
+def gates(plan, ledgers, most):
+    """How releases are measured before they get requests; see gates.yml beside this file."""
+    records = {model: one["records"] for model, one in ledgers["models"].items()}
+    return _gate.gates(plan, records, float(most))
+
+
+def to_gate(planned, address, api):
+    """What is to be measured of a release that is ready; see to_gate.yml beside this file."""
+    return _gate.staged(planned, address, api)
+
+
 class FilterModule:
     """The filters of this file."""
 
     def filters(self):
-        return {"to_benchmark": to_benchmark, "benchmarked": benchmarked}
+        return {
+            "to_benchmark": to_benchmark,
+            "benchmarked": benchmarked,
+            "benchmark_before": benchmark_before,
+            "gates": gates,
+            "to_gate": to_gate,
+        }

@@ -10,9 +10,16 @@ Private to the collection: breaking changes at any time.
 from __future__ import annotations
 
 from ansible_collections.llmops.nim.plugins.module_utils import _drift, _endpoints, _table
-from ansible_collections.llmops.nim.plugins.module_utils._aiperf import LOAD, PERCENTILES
+from ansible_collections.llmops.nim.plugins.module_utils._aiperf import ARGUMENTS, LOAD, PERCENTILES
 
 HEADINGS = ("CLIENTS", "REQUESTS", "FAILED", "FIRST TOKEN ms", "NEXT TOKEN ms", "TOKENS/S", "REQ/S", "BEFORE")
+_TOO_MUCH = 1e300
+# What is judged of a step: in words, and in which unit.
+JUDGED = {
+    "ttft": ("time to first token (p50)", " ms"),
+    "itl": ("time from token to token (p50)", " ms"),
+    "throughput": ("tokens/s", ""),
+}
 
 
 def wanted(host, known, gateways, models, scheme):
@@ -46,29 +53,56 @@ def wanted(host, known, gateways, models, scheme):
 
 
 def before(records, release, measured):
-    """The newest record (dict, None without one) of another release under the same load; records: of a ledger."""
+    """The newest record (dict, None without one) of another release under the same load; records: of a ledger.
+
+    One that has a reason was taken back for it, and is no release before.
+    """
     for one in reversed(records):
-        known = one.get("measured") or {}
-        if one["release"].get("id") != release and all(known.get(key) == measured.get(key) for key in LOAD):
+        known = load(one.get("measured"))
+        same = known and all(known[key] == measured.get(key) for key in LOAD)
+        if same and one["release"].get("id") != release and not one.get("reason"):
             return one
     return None
 
 
+def load(measured):
+    """How to measure again in the same way (dict of options of nim_benchmark), with the numbers of clients that were
+    served without a failure. None where none were, and where the record is damaged."""
+    try:
+        steps = sound(measured)
+        found = {key: measured[key] for key in LOAD}
+        found["concurrency"] = [one["concurrency"] for one in steps]
+        # A step sends as many as this, or more for its clients' sake.
+        found["requests"] = min(one["requests"] for one in steps)
+        counts = [found["input_tokens"], found["output_tokens"], found["requests"], *found["concurrency"]]
+        judged = [list(figures(one).values()) for one in steps]
+        whole = [
+            all(isinstance(one, int) and one > 0 for one in counts),
+            all(any(values) and all(0 <= one < _TOO_MUCH for one in values) for values in judged),
+            found["api"] in ARGUMENTS["api"]["choices"] and isinstance(found["extra_inputs"], dict),
+        ]
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return None
+    return found if all(whole) else None
+
+
+def figures(step):
+    """What is judged of a step (dict of JUDGED to float), as far as it was measured."""
+    seen = {
+        "ttft": _middle(step, "ttft_ms"),
+        "itl": _middle(step, "itl_ms"),
+        "throughput": step["output_tokens_per_second"],
+    }
+    return {key: value for key, value in seen.items() if value is not None}
+
+
 def changes(measured, reference):
-    """How each step differs from the reference's (dict of concurrency to dict of C(ttft), C(itl), C(throughput)), as
-    fractions: 0.1 is 10 % more. Only steps without a failed request are compared, and only what both have."""
-    known = {one["concurrency"]: one for one in sound(reference)}
-    found = {}
-    for one in sound(measured):
-        other = known.get(one["concurrency"])
-        if other:
-            pairs = {
-                "ttft": (_middle(one, "ttft_ms"), _middle(other, "ttft_ms")),
-                "itl": (_middle(one, "itl_ms"), _middle(other, "itl_ms")),
-                "throughput": (one["output_tokens_per_second"], other["output_tokens_per_second"]),
-            }
-            found[one["concurrency"]] = {key: new / old - 1 for key, (new, old) in pairs.items() if new and old}
-    return found
+    """How each step differs from the reference's (dict of concurrency to dict of JUDGED), as fractions: 0.1 is 10 %
+    more. Only steps without a failed request are compared, and only what both have."""
+    return {
+        clients: {key: new[key] / value - 1 for key, value in old.items() if value and new.get(key)}
+        for clients, (new, old) in _pairs(measured, reference).items()
+    }
 
 
 def sound(measured):
@@ -92,16 +126,29 @@ def points(measured):
 
 
 def regressions(measured, reference, most):
-    """What has become worse than by the fraction most (float) (list of str). Without most, nothing is judged."""
-    if not most:
-        return []
-    words = {"ttft": "time to first token (p50)", "itl": "time from token to token (p50)", "throughput": "tokens/s"}
+    """What has become worse than by the fraction most (float), or was not measured again, with its figures (list of
+    str). Without most, nothing is judged."""
     found = []
-    for clients, seen in changes(measured, reference).items():
-        for key, change in seen.items():
-            if (-change if key == "throughput" else change) > most:
-                found.append(f"{clients} clients: {words[key]} {change:+.1%}, {most:.0%} are allowed")
+    for clients, (new, old) in _pairs(measured, reference).items() if most else ():
+        for key, value in ((key, value) for key, value in old.items() if value):
+            words, unit = JUDGED[key]
+            change = new[key] / value - 1 if key in new else None
+            if change is None:
+                found.append(f"{clients} clients: {words} was {_number(value)}{unit}, and was not measured now")
+            elif (-change if key == "throughput" else change) > most:
+                grew = f"{_number(value)} → {_number(new[key])}{unit}, {change:+.1%}"
+                found.append(f"{clients} clients: {words} {grew}, {most:.0%} are allowed")
     return found
+
+
+def _pairs(measured, reference):
+    """The figures of the steps without a failed request that both have: dict of concurrency to (new, old)."""
+    known = {one["concurrency"]: figures(one) for one in sound(reference)}
+    return {
+        one["concurrency"]: (figures(one), known[one["concurrency"]])
+        for one in sound(measured)
+        if one["concurrency"] in known
+    }
 
 
 def told(title, measured, reference):

@@ -76,7 +76,9 @@ options:
     description: With O(state=recorded), how the release was activated.
     type: str
   reason:
-    description: With O(state=recorded), why a release failed or was rolled back.
+    description:
+      - With O(state=recorded), why a release failed or was rolled back. With O(event=benchmarked), what in it a rollout
+        has taken the release back for.
     type: str
   timings:
     description: With O(state=recorded), the seconds that each step took.

@@ -61,8 +61,8 @@ def roles():
 
 
 def set_by_playbooks():
-    """The variables of roles that the playbooks give (set of str), of no use in an inventory."""
-    given = set(loaded("playbooks/vars/rollout.yml"))
+    """The variables of roles that playbooks and roles give (set of str), of no use in an inventory."""
+    given = set().union(*(loaded(path.relative_to(ROOT)) for path in (ROOT / "playbooks/vars").glob("*.yml")))
 
     def look(node):
         if isinstance(node, list):
@@ -73,7 +73,7 @@ def set_by_playbooks():
             for one in node.values():
                 look(one)
 
-    for path in (ROOT / "playbooks").rglob("*.yml"):
+    for path in [*(ROOT / "playbooks").rglob("*.yml"), *ROOT.glob("roles/*/tasks/*.yml")]:
         look(yaml.safe_load(path.read_text(encoding="utf-8")))
     return given
 

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.llmops.nim.plugins.module_utils import _benchmark
 
@@ -19,7 +22,7 @@ def step(concurrency=4, ttft=100.0, itl=20.0, throughput=200.0, **changes):
 
 
 def spread(p50):
-    return p50 and {"p50": p50, "p90": p50 * 2, "p99": p50 * 3}
+    return None if p50 is None else {"p50": p50, "p90": p50 * 2, "p99": p50 * 3}
 
 
 def measured(*steps, missing=(), **changes):
@@ -44,6 +47,12 @@ def test_the_reference_is_the_newest_of_another_release_under_the_same_load():
     assert _benchmark.before(ledger[-2:], "now", measured()) is None
 
 
+def test_what_a_rollout_has_taken_back_is_no_release_before():
+    slow = dict(record("slow", "2026-01-02T00:00:00Z", measured(step(ttft=900.0))), reason="too slow")
+    ledger = [record("before", "2026-01-01T00:00:00Z", measured(step())), slow]
+    assert _benchmark.before(ledger, "now", measured())["release"]["id"] == "before"
+
+
 @pytest.mark.parametrize(
     ("change", "worse"),
     [
@@ -55,7 +64,10 @@ def test_the_reference_is_the_newest_of_another_release_under_the_same_load():
         # What failed is told elsewhere, and its times mean nothing.
         ({"ttft": 900.0, "failed": 3}, None),
         ({"concurrency": 8, "ttft": 900.0}, None),
-        ({"itl": None}, None),
+        ({"itl": None}, "was not measured now"),
+        # As fast as a stream that comes in one piece.
+        ({"itl": 0.0}, None),
+        ({"throughput": 0.0}, "tokens/s"),
     ],
 )
 def test_what_is_worse_by_more_than_is_allowed_is_a_regression(change, worse):
@@ -63,6 +75,57 @@ def test_what_is_worse_by_more_than_is_allowed_is_a_regression(change, worse):
     assert [worse in one for one in found] == ([True] if worse else [])
     assert _benchmark.regressions(measured(step(**change)), measured(step()), 0) == []
     assert _benchmark.regressions(measured(step(**change)), None, 0.1) == []
+
+
+def test_a_regression_is_told_with_its_figures():
+    (told,) = _benchmark.regressions(measured(step(16, ttft=125.4)), measured(step(16)), 0.1)
+    assert told == "16 clients: time to first token (p50) 100 → 125 ms, +25.4%, 10% are allowed"
+
+
+def test_what_was_immeasurably_short_forbids_nothing():
+    assert _benchmark.regressions(measured(step(itl=3.0)), measured(step(itl=0.0)), 0.1) == []
+    assert _benchmark.changes(measured(step(itl=3.0)), measured(step(itl=0.0)))[4] == {"ttft": 0.0, "throughput": 0.0}
+
+
+def test_it_is_measured_again_with_what_went_well_then():
+    failed = step(64, failed=3, ttft=None)
+    again = _benchmark.load(measured(step(1), step(16), failed, extra_inputs={"ignore_eos": True}))
+    assert again == dict(LOAD, extra_inputs={"ignore_eos": True}, concurrency=[1, 16], requests=100)
+    # What the clients' number made of the wish is made of it again.
+    sent = [dict(step(clients), requests=max(20, 4 * clients)) for clients in (1, 16)]
+    assert _benchmark.load(measured(*sent))["requests"] == 20
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+VALUES = st.recursive(
+    SCALARS, lambda one: st.lists(one, max_size=2) | st.dictionaries(st.text(max_size=3), one, max_size=2)
+)
+
+
+def places(value, path=()):
+    """The paths of all values in value (tuples of keys)."""
+    yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in inner:
+        yield from places(one, (*path, key))
+
+
+WHOLE = measured(step(1), step(4))
+
+
+@given(st.sampled_from(list(places(WHOLE))), VALUES)
+def test_a_damaged_record_is_none_or_one_to_compare_with(path, value):
+    damaged = {"measured": copy.deepcopy(WHOLE)}
+    inner = damaged
+    for key in ("measured", *path)[:-1]:
+        inner = inner[key]
+    inner[("measured", *path)[-1]] = value
+    found = _benchmark.load(damaged["measured"])
+    assert found is None or _benchmark.regressions(damaged["measured"], damaged["measured"], 0.1) == []
+    if found:
+        # One that is worse in everything is never let through.
+        slow = measured(*(step(clients, ttft=1e300, itl=1e300, throughput=1e-300) for clients in found["concurrency"]))
+        assert len(_benchmark.regressions(slow, damaged["measured"], 0.1)) >= len(found["concurrency"])
 
 
 def test_a_benchmark_that_ended_early_says_what_it_has_and_what_not():
