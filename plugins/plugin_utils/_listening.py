@@ -31,12 +31,13 @@ class ListeningAction(ActionBase):
     """The module's call, overheard."""
 
     TRANSFERS_FILES = False
-    _supports_check_mode = True
+    _supports_async = _supports_check_mode = True
 
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
-        if not _board.is_up():
-            return {**result, **self._execute_module(task_vars=task_vars)}
+        if self._task.async_val or not _board.is_up():
+            # An async task ends as soon as it has begun: there is nothing to hear meanwhile.
+            return {**result, **self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val)}
         host, action = task_vars["inventory_hostname"], self._task.action
         path = self._task.args.get("progress_file") or f"{_aside.DIRECTORY}/{_name(host, action)}.json"
         _board.tell(host, action, [])

@@ -174,6 +174,19 @@ def test_a_watch_shows_how_long_it_lasts_still_and_leaves_nothing(tmp_path, serv
     assert not list((tmp_path / "run").iterdir())
 
 
+def test_a_task_that_is_not_waited_for_works_as_any_other(tmp_path, server):
+    server.ready = 200
+    path = played(tmp_path, server, "nim_soak", "seconds: 1")
+    path.write_text(path.read_text() + "      async: 60\n      poll: 1\n")
+    reader, writer = os.pipe()
+    run = started(path, writer)
+    os.close(writer)
+    seen = read_until(reader, None)
+    os.close(reader)
+    assert run.wait() == 0, seen
+    assert "ASYNC OK" in seen
+
+
 WAIT = """
 - hosts: localhost
   connection: local
