@@ -96,7 +96,8 @@ class Handler(BaseHTTPRequestHandler):
             super().handle_one_request()
         finally:
             if self.path:
-                print(self.command, urlsplit(self.path).path, self.status, self.sent, flush=True)
+                # Named, since Python 3.11 may crash when sys.stdout is replaced while a thread prints to it unnamed.
+                print(self.command, urlsplit(self.path).path, self.status, self.sent, file=sys.stdout, flush=True)
 
     def write(self, data):
         self.wfile.write(data)

@@ -50,6 +50,9 @@ class Host:
     def start(self, seed=A, **options):
         wanted = {"address": self.address, "peers": [A, B, C], "seed": seed, **self.run, **options}
         assert result(self.module(weights_swarm, state="started", **wanted))["changed"]
+        # The module has handed its lock on to the process that plays the part once that has said a word.
+        while not _swarm_place.hear(_swarm_place.place(str(self.root), REPO, COMMIT))[0]:
+            time.sleep(0.05)
 
     def part(self):
         """The id of the process that plays the part, or None."""
