@@ -145,7 +145,7 @@ def measure(options):
     measured = {"machine": page.machine(), "load": os.getloadavg()[0]}
     names.prepare()
     try:
-        measured["first"] = first.measure(min(options.runs, 3))
+        measured["first"] = first.measure(options.runs)
         nothing.prepare(options.sizes[-1])
         measured["nothing"] = nothing.measure(options.sizes, options.runs, options.slow_runs)
         measured["control"] = control.measure()
