@@ -14,6 +14,8 @@ from ansible_collections.llmops.nim.plugins.module_utils._clock import age
 HEADINGS = ("AT", "HOST", "MODEL", "EVENT", "RELEASE", "COMMIT", "STRATEGY", "BY", "TOOK")
 # As many characters of a commit as tell it from others.
 SHORT = 8
+# No step takes so many seconds, 30 years.
+_NEVER = 10**9
 
 
 def entries(hosts, last):
@@ -34,24 +36,29 @@ def entries(hosts, last):
 
 def seconds(timings):
     """The length of all steps together (float), None where none was measured; timings: dict of step to seconds."""
-    measured = [value for value in timings.values() if isinstance(value, (int, float))]
+    known = timings.values() if isinstance(timings, dict) else ()
+    measured = [value for value in known if isinstance(value, (int, float)) and 0 <= value < _NEVER]
     return sum(measured) if measured else None
 
 
 def row(record):
-    """The cells (list of str) of an entry."""
-    release, took = record["release"], seconds(record.get("timings") or {})
+    """The cells (list of str) of an entry, of a damaged one with what is left of it."""
+    release, took = record["release"], seconds(record.get("timings"))
     return [
         _moment(record["at"]),
         record["host"],
         record["model"],
-        record["event"],
-        release.get("id") or "-",
-        (release.get("commit") or "-")[:SHORT],
-        record.get("strategy") or "-",
-        record.get("who") or "-",
+        _cell(record["event"]),
+        _cell(release.get("id")),
+        _cell(release.get("commit"))[:SHORT],
+        _cell(record.get("strategy")),
+        _cell(record.get("who")),
         "-" if took is None else age(round(took)),
     ]
+
+
+def _cell(value):
+    return str(value) if value else "-"
 
 
 def _moment(at):

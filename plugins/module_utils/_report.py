@@ -96,7 +96,7 @@ def _entry(record, host, model):
             "at": str(record["at"]),
             "begin": begin,
             "event": str(record["event"]),
-            "release": release.get("id") or release.get("container"),
+            "release": str(release.get("id") or release.get("container") or "-"),
             "from": record.get("from"),
             "weights": _status.weights(dict({"weights": None, "commit": None}, **release)),
             "strategy": record.get("strategy"),

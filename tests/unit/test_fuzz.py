@@ -19,11 +19,13 @@ from hypothesis import strategies as st
 from ansible_collections.llmops.nim.plugins.module_utils import (
     _checkpoint,
     _failures,
+    _history,
     _ledger,
     _log_text,
     _nvidia_smi,
     _phases,
     _profiles,
+    _report,
     _safetensors,
 )
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
@@ -222,3 +224,32 @@ def test_ledger_with_odd_records(changes):
         records = _ledger.parse(json.dumps({**RECORD, **changes}).encode())
         state = _ledger.state(records)
         assert set(state) == {"current", "previous"}
+
+
+MEASURED = {"steps": [{"concurrency": 1, "ttft_ms": {"p50": 1.0}, "output_tokens_per_second": 1.0, "failed": 0}]}
+
+
+@st.composite
+def odd_records(draw):
+    """A record that any part was done to: what a ledger holds after a disk, an editor or another version."""
+    parts = {**RECORD, "timings": {"ready": 1.5}, "strategy": "in_place", "who": "ada", "reason": None, "run": "r"}
+    parts.update(measured=MEASURED, event=draw(st.sampled_from(_ledger.EVENTS)), release={**RECORD["release"]})
+    for inner, keys in (
+        (parts["release"], ["id", "container", "weights", "commit"]),
+        (parts["timings"], ["ready", "x"]),
+    ):
+        inner.update(draw(st.dictionaries(st.sampled_from(keys), json_values())))
+    parts.update(draw(st.dictionaries(st.sampled_from(sorted(parts)), json_values(), max_size=3)))
+    return parts
+
+
+@FEW
+@given(st.lists(odd_records(), max_size=4))
+def test_what_odd_records_are_shown_as(records):
+    parsed = _ledger.parse("\n".join(map(json.dumps, [*records, RECORD])).encode())
+    told = {"models": {"m": {"records": parsed}}}
+    with bounded():
+        shown = _history.table([("gpu1", told)], 20).splitlines()
+        assert any("activated" in line for line in shown)
+        facts = _report.facts({"gpu1": {"ledgers": told}})
+        assert "activated" in [one["event"] for one in facts["rollouts"]]

@@ -86,6 +86,11 @@ def test_benchmarks_of_the_last_two_releases_are_told_and_are_no_rollouts():
     assert "cannot be read" in damaged["what"]
 
 
+def test_a_benchmark_whose_release_is_damaged_hides_no_other():
+    facts = _report.facts({"gpu1": host(records=[benchmark(["v1"]), benchmark("v2")])})
+    assert [one["release"] for one in facts["benchmarks"] if one["concurrency"] == 1] == ["['v1']", "v2"]
+
+
 def test_the_memory_of_a_gpu_is_all_told():
     (row,) = _report.memory({"gpu1": host()})
     assert row["held"] == {"capitals 1a2b3c4d": 40000}

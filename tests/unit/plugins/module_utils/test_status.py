@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
+
 from ansible_collections.llmops.nim.plugins.module_utils import _status
 
 RELEASE = {
@@ -63,8 +65,14 @@ def test_it_fits_a_terminal_whatever_the_names():
         weights="an-organisation-with-a-long-name/Llama-3.3-Nemotron-Super-49B-v1.5-首都",
     )
     found = dict(GOOD, releases=[long], drift=[drift(what="its weights were altered: " + "a/file/of/it " * 20)])
-    shown = _status.table([("gpu-server-17.datacenter.example.com", found)])
-    assert max(map(len, shown.splitlines())) <= 92
+    for name in ("gpu-server-17.datacenter.example.com", "東京データセンター第一ラックのサーバー"):
+        shown = _status.table([(name, found)])
+        assert max(map(cell_len, shown.splitlines())) <= 92
+
+
+def test_columns_stand_in_line_below_a_name_in_japanese():
+    for table, word in zip(parts([("東京1", GOOD), ("gpu-2", GOOD)]), ("capitals", "1a2b3c4d")):
+        assert len({cell_len(line.partition(word)[0]) for line in table[1:]}) == 1
 
 
 def test_drift_is_named_in_its_row_and_told_below():
