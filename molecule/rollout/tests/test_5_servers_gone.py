@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import fleet
 import pytest
+import yaml
 
 import lab
 
@@ -72,3 +76,25 @@ def test_a_server_that_reboots_comes_back_with_its_new_release(v1, load_with_los
     after = fleet.bring_to("v2")
     assert all(after[host] != v1[host] for host in fleet.HOSTS)
     assert set(load_with_losses.next()) == {"v2"}
+
+
+def at_the_gateway(words):
+    """What an operator's own command tells of gpu1 at the gateway (dict)."""
+    command = [str(Path(sys.executable).with_name("ansible")), "nim_gateways", "--become"]
+    command += [word for inventory in fleet.INVENTORIES for word in ("-i", inventory)]
+    command += ["-m", "llmops.nim.nim_gateway", "-a", f"model=capitals host=gpu1 {words}"]
+    plain = dict(os.environ, ANSIBLE_CONFIG=str(lab.ROOT / "ansible.cfg"), ANSIBLE_NOCOLOR="1")
+    done = subprocess.run(command, cwd=lab.ROOT, env=plain, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return yaml.safe_load(done.stdout.partition("=>")[2])
+
+
+def test_a_server_that_is_taken_out_reboots_and_nobody_notices(v1, load):
+    seen = at_the_gateway("state=read")
+    (slot,) = [one["name"][-1] for one in seen["servers"] if one["state"] == "ready"]
+    out = at_the_gateway("state=drained")
+    assert (out["cut"], out["serving"]) == (0, len(fleet.HOSTS) - 1)
+    docker("restart", "nim-lab-gpu1")
+    back = at_the_gateway(f"state=admitted slot={slot} up_timeout=120")
+    assert back["serving"] == len(fleet.HOSTS)
+    load.next()
