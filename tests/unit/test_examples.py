@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 
+import documented
 import pytest
+import reference
 import yaml
 from nim_server import NimServer
 
@@ -85,9 +88,30 @@ def test_documents_that_know_nothing_are_not_asked_about(nim, tmp_path):
 @pytest.mark.parametrize("template", AWX, ids=lambda template: template["name"])
 def test_a_job_template_runs_a_playbook_that_knows_what_its_survey_asks(template):
     assert (ROOT / template["playbook"]).is_file()
-    playbooks = "".join(path.read_text() for path in (ROOT / "playbooks").rglob("*.yml"))
+    options = reference.playbooks()[Path(template["playbook"]).stem]["options"]
     for question in template.get("survey", []):
-        assert question["variable"] in playbooks
+        option = options[question["variable"]]
+        choices = {"bool": ["false", "true"]}.get(option["type"], option.get("choices", []))
+        assert set(question.get("choices", [])) == set(choices)
+        assert str(question.get("default", "")).lower() == str(option.get("default", "")).lower()
+
+
+MODULES = [path.stem for path in sorted((ROOT / "plugins/modules").glob("*.py"))]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_s_examples_give_it_what_it_knows(name):
+    module = importlib.import_module(f"ansible_collections.llmops.nim.plugins.modules.{name}")
+    options = documented.options(module)
+    required = {key for key, option in options.items() if option.get("required")}
+    shown = [
+        task[f"llmops.nim.{name}"] or {} for task in yaml.safe_load(module.EXAMPLES) if f"llmops.nim.{name}" in task
+    ]
+    assert shown
+    for given in shown:
+        assert required <= set(given) <= set(options)
+        for key in (key for key in given if "choices" in options[key]):
+            assert given[key] in options[key]["choices"]
 
 
 def test_a_key_in_a_vault_is_read(tmp_path):
