@@ -83,7 +83,7 @@ def at_the_gateway(words):
     command = [str(Path(sys.executable).with_name("ansible")), "nim_gateways", "--become"]
     command += [word for inventory in fleet.INVENTORIES for word in ("-i", inventory)]
     command += ["-m", "llmops.nim.nim_gateway", "-a", f"model=capitals host=gpu1 {words}"]
-    plain = dict(os.environ, ANSIBLE_CONFIG=str(lab.ROOT / "ansible.cfg"), ANSIBLE_NOCOLOR="1")
+    plain = dict(os.environ, ANSIBLE_CONFIG=str(lab.ROOT / "ansible.cfg"), ANSIBLE_FORCE_COLOR="0")
     done = subprocess.run(command, cwd=lab.ROOT, env=plain, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return yaml.safe_load(done.stdout.partition("=>")[2])
