@@ -98,7 +98,8 @@ class AtWork:
         step, _begin = self._hosts.pop(host, (None, None))
         far = self._far.pop(host, None)
         if far:
-            self._gone.setdefault(step, []).append(far)
+            # What it has told last was some time ago.
+            self._gone.setdefault(step, []).append(far._replace(done=far.total or far.done))
         if step not in {step for step, _begin in self._hosts.values()}:
             self._gone.pop(step, None)
 

@@ -17,7 +17,7 @@ import os
 import threading
 import time
 
-from ansible_collections.llmops.nim.plugins.module_utils import _aside, _clock, _files
+from ansible_collections.llmops.nim.plugins.module_utils import _clock, _files
 
 NAME = "progress.json"
 FETCHING, PROVING, UNPACKING, PUBLISHED, FAILED = "fetching", "proving", "unpacking", "published", "failed"
@@ -67,13 +67,13 @@ def window():
 class Progress:
     """Keeps the file at path up to date, as a context, about subject (dict).
 
-    measure: from nothing to the bytes (int) that are there, and that there will be. aside: who is told of it as well
-    (Aside).
+    measure: from nothing to the bytes (int) that are there, and that there will be. heard: is called with what the file
+    says (dict), whenever that is written.
     """
 
-    def __init__(self, path, subject, measure, aside=None):
-        self._path, self._subject, self._measure = path, subject, measure
-        self._aside, self._samples, self._phase = aside or _aside.Aside(None), window(), FETCHING
+    def __init__(self, path, subject, measure, heard=lambda words: None):
+        self._path, self._subject, self._measure, self._heard = path, subject, measure, heard
+        self._samples, self._phase = window(), FETCHING
         self._write_lock, self._ended = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._keep, daemon=True)
 
@@ -102,15 +102,5 @@ class Progress:
             done, total = self._measure()
             self._samples.append((time.monotonic(), done))
             words = state(self._subject, self._phase, list(self._samples), total)
-            self._tell(words)
+            self._heard(words)
             _files.write_json(self._path, words)
-
-    def _tell(self, words):
-        """Tell aside what the file says (dict): of the bytes while they come."""
-        what = f"{words['phase']} weights"
-        if words["phase"] == FETCHING:
-            self._aside.tell(
-                what, words["bytes"], words["total"], rate=words["rate"], seconds_left=words["seconds_left"]
-            )
-        else:
-            self._aside.tell(what)

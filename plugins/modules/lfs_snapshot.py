@@ -359,7 +359,15 @@ class Run:
             return total - sum(pointer.size for pointer in missing) + there, total
 
         subject = {"repo": self.wanted["repo"], "commit": self.commit}
-        return _progress.Progress(_progress.path(self.spot.home), subject, measure, self.aside)
+        return _progress.Progress(_progress.path(self.spot.home), subject, measure, self.tell)
+
+    def tell(self, words):
+        """Say how far it is, by what the file of progress says (dict): of the bytes while they come."""
+        what, pace = f"{words['phase']} weights", {key: words[key] for key in ("rate", "seconds_left")}
+        if words["phase"] == _progress.FETCHING:
+            self.aside.tell(what, words["bytes"], words["total"], **pace)
+        else:
+            self.aside.tell(what)
 
     def plan(self, clone):
         """The manifest to be (dict), path -> Entry, and path -> Pointer; raises all that is against it."""

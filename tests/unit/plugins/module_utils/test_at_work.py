@@ -177,6 +177,16 @@ def test_what_a_host_told_of_another_step_counts_no_more(at_work):
     assert at_work.rows(20) == []
 
 
+def test_who_is_done_counts_as_done_in_the_sum_of_many(at_work):
+    for number in range(20):
+        at_work.begin(f"gpu{number}", SOAK, 0)
+        at_work.tell(f"gpu{number}", SOAK, step("watched", 30, 60, "seconds", seconds_left=30))
+    for number in range(10):
+        at_work.end(f"gpu{number}")
+    at_work.begin("gpu20", SOAK, 30)
+    assert at_work.rows(30)[0].percent == 75
+
+
 def test_hosts_in_different_phases_are_summed_by_what_the_first_counts(at_work):
     for number in range(11):
         at_work.begin(f"gpu{number:02}", READY, number)

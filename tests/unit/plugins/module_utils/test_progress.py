@@ -63,17 +63,12 @@ def test_it_is_kept_up_to_date(tmp_path, monkeypatch):
         assert asked.wait(60)
 
 
-def test_who_watches_is_told_as_well(tmp_path):
-    told = []
-
-    class Listener:
-        def tell(self, *words, **more):
-            told.append((words, more))
-
-    with _progress.Progress(str(tmp_path / _progress.NAME), SUBJECT, lambda: (5, 10), Listener()) as progress:
+def test_who_listens_is_told_what_the_file_says(tmp_path):
+    path, told = tmp_path / _progress.NAME, []
+    with _progress.Progress(str(path), SUBJECT, lambda: (5, 10), told.append) as progress:
         progress.turn("proving")
-    assert told[0] == (("fetching weights", 5, 10), {"rate": 0.0, "seconds_left": None})
-    assert told[-2:] == [(("proving weights",), {}), (("published weights",), {})]
+    assert [words["phase"] for words in told] == ["fetching", "proving", "published"]
+    assert told[-1] == json.loads(path.read_text())
 
 
 def test_a_disk_that_is_full_is_no_reason_to_stop(tmp_path):

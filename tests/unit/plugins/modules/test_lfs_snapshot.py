@@ -687,10 +687,11 @@ def test_two_runs_at_once(hub, run, store, monkeypatch):
     assert snapshots(store) == [commit]
 
 
-def test_how_far_it_is_is_told_while_it_fetches(hub, run, store):
+def test_how_far_it_is_is_told_while_it_fetches(hub, run, store, tmp_path):
     model(hub)
     hub.hold = (120_000, threading.Event())
-    process = spawn(store, hub, transfers=1)
+    aside = tmp_path / "run" / "a.json"
+    process = spawn(store, hub, transfers=1, progress_file=str(aside))
     assert hub.holding.acquire(timeout=20)
     path, pause = store / "lab--model" / "progress.json", threading.Event()
     while json.loads(path.read_text())["bytes"] != 120_000:
@@ -698,10 +699,14 @@ def test_how_far_it_is_is_told_while_it_fetches(hub, run, store):
         pause.wait(0.05)
     found = json.loads(path.read_text())
     assert (found["repo"], found["phase"], found["total"]) == ("lab/model", "fetching", 400_000)
+    while (told := json.loads(aside.read_text()))["done"] != 120_000:
+        pause.wait(0.05)
+    assert (told["what"], told["total"]) == ("fetching weights", 400_000)
     hub.hold[1].set()
     assert json.loads(process.communicate(timeout=60)[0])["changed"] is True
     final = json.loads(path.read_text())
     assert (final["phase"], final["bytes"], final["seconds_left"]) == ("published", 400_000, 0)
+    assert not aside.exists()
     model(hub, seeds=(1, 9))
     hub.wrong = dict.fromkeys(hub.objects, b"other")
     assert run()["failed"] is True
