@@ -190,7 +190,7 @@ class Fleet(Candidate):
             time.sleep(0.1)
         swarm = {"peers": self.addresses, "seed": self.addresses[0], "address": host.address, "secret": self.secret}
         if len(self.addresses) > 1:
-            started = self.module(host, "weights_swarm", state="started", **swarm, **self.wanted)
+            finish(self.module(host, "weights_swarm", state="started", **swarm, **self.wanted))
         if number == 0:
             wanted = dict(self.wanted, endpoint=f"http://{self.site.hub.address}", transfers=self.transfers)
             wanted["revision"] = wanted.pop("commit")
@@ -199,8 +199,8 @@ class Fleet(Candidate):
         # Read here, since sixteen more processes that wait would be felt on a machine that plays sixteen hosts.
         place = host.disk / "weights" / "fleet" / f"lab--random@{self.wanted['commit']}"
         while (phase := self.phase(place / "status.json")) != "complete":
-            if phase == "failed" or started.poll() is not None:
-                raise Failed(started.communicate()[0])
+            if phase == "failed":
+                raise Failed((place / "status.json").read_text())
             time.sleep(0.1)
         self.received.append((host, place / "parcel"))
 

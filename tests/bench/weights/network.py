@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 MEMORY = Path("/dev/shm")
@@ -44,10 +45,14 @@ class Host:
         return process
 
     def kill(self):
-        """What the loss of power is to its processes."""
+        """What the loss of power is to its processes, those included that have left the session of who began them."""
+        while alive := subprocess.run(
+            ["ip", "netns", "pids", self.name], capture_output=True, text=True
+        ).stdout.split():
+            for process in alive:
+                with suppress(ProcessLookupError):  # it has ended meanwhile
+                    os.kill(int(process), signal.SIGKILL)
         for process in self.running:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         self.running = []
 
