@@ -21,6 +21,11 @@ def plan(observed, images, weights, weights_dir, rollout, wished=()):
     return [_plan_text.told(item) for item in _plan.plans(observed, images, weights, weights_dir, rollout)]
 
 
+def in_sync(plans):
+    """Whether a host has nothing to do; see in_sync.yml beside this file."""
+    return all(item["action"] == "none" and not item["refusal"] for item in plans)
+
+
 def previewed(plans, listings):
     """The plan with profiles looked through beforehand; see previewed.yml beside this file."""
     return [_plan_text.told(item) for item in _plan.previewed(plans, listings)]
@@ -73,6 +78,7 @@ class FilterModule:
 
     def filters(self):
         return {
+            "in_sync": in_sync,
             "outcome": outcome,
             "plan": plan,
             "plan_data": plan_data,

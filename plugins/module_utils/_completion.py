@@ -9,7 +9,9 @@ Private to the collection: breaking changes at any time.
 
 from __future__ import annotations
 
+import functools
 import ssl
+import threading
 import time
 import traceback
 
@@ -50,32 +52,48 @@ ARGUMENTS = {
 }
 
 
+_MAKING = threading.Lock()
+
+
 def place(params):
     """The endpoint in words (str)."""
     return f"{params['base_url']} (model {params['model']}, {params['api']} endpoint)"
 
 
+def http_client(ca_path):
+    """What carries the questions to all endpoints; raises Problem when the certificates can't be read.
+
+    To read the certificates takes longer than to ask an endpoint, so it is done once for a whole fleet.
+    """
+    with _MAKING:  # or all threads would begin to
+        return _http_client(ca_path)
+
+
+@functools.lru_cache(maxsize=None)
+def _http_client(ca_path):
+    if not ca_path:
+        return openai.DefaultHttpxClient()
+    try:
+        trust = ssl.create_default_context(cafile=ca_path)
+    except OSError as error:  # an ssl.SSLError is one
+        raise Problem(
+            f"The certificates in {ca_path} can't be read",
+            str(error),
+            "give ca_path a file of PEM certificates on the control node",
+            "ca_unreadable",
+        ) from None
+    return openai.DefaultHttpxClient(verify=trust)
+
+
 def connect(params):
     """The openai client; raises Problem when the certificates can't be read."""
-    options = {}
-    if params["ca_path"]:
-        try:
-            trust = ssl.create_default_context(cafile=params["ca_path"])
-        except OSError as error:  # an ssl.SSLError is one
-            raise Problem(
-                f"The certificates in {params['ca_path']} can't be read",
-                str(error),
-                "give ca_path a file of PEM certificates on the control node",
-                "ca_unreadable",
-            ) from None
-        options["http_client"] = openai.DefaultHttpxClient(verify=trust)
     return openai.OpenAI(
         base_url=params["base_url"],
         api_key=params["api_key"] or "none",
         default_headers={name: str(value) for name, value in params["headers"].items()},
         timeout=params["timeout"],
         max_retries=0,
-        **options,
+        http_client=http_client(params["ca_path"]),
     )
 
 

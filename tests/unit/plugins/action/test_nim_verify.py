@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 import yaml
@@ -13,6 +14,7 @@ from actions import act
 from nim_server import NimServer
 
 from ansible_collections.llmops.nim.plugins.action import nim_verify as action
+from ansible_collections.llmops.nim.plugins.module_utils import _completion
 from ansible_collections.llmops.nim.plugins.modules import nim_verify
 
 pytest.importorskip("openai")
@@ -48,6 +50,22 @@ def test_all_answer_right(nim, other):
     assert len(nim.asked("/v1/completions")) == len(other.asked("/v1/completions")) == 1
     documented = yaml.safe_load(nim_verify.RETURN)["results"]["contains"]
     assert set(result["results"][0]) == set(documented)
+
+
+def test_certificates_are_read_once_for_all_endpoints(nim, monkeypatch):
+    made, begin = [], threading.Barrier(8, timeout=60)
+    make = _completion.openai.DefaultHttpxClient
+    monkeypatch.setattr(_completion.openai, "DefaultHttpxClient", lambda **how: made.append(how) or make(**how))
+    real = _completion.http_client
+
+    def together(ca_path):
+        begin.wait()
+        return real(ca_path)
+
+    monkeypatch.setattr(_completion, "http_client", together)
+    _completion._http_client.cache_clear()
+    assert not run(*[endpoint(nim, f"gpu{number}") for number in range(8)]).get("failed")
+    assert len(made) == 1
 
 
 def test_one_that_does_not_spares_the_others_no_question(nim, other):
