@@ -2,7 +2,8 @@
 
 How staging does it is not asked: it is run where nothing is there, where the weights are, where the image is, and where
 both are. What the first takes beyond the last is the transfers as staging does them; what each of the others takes
-beyond it is one transfer alone.
+beyond it is one transfer alone. Registry and hub are each behind a line of their own (lines.py), as they are anywhere
+but on one machine.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import importlib
 import statistics
 import time
 
-lab, names, nothing = map(importlib.import_module, ("lab", "names", "nothing"))
+lab, lines, names, nothing = map(importlib.import_module, ("lab", "lines", "names", "nothing"))
 
 SERVER = next(iter(names.SERVERS))
 CLEAR = """
@@ -28,22 +29,30 @@ STATES = {
 }
 
 
+def own(_index):
+    """The variables (dict) of the server: weights that take as long as the image."""
+    weights = {"repo": lines.REPOSITORY, "revision": "main"}
+    return {"nim_models": [lab.model(gpus={"count": 1}, memory_share=0.45, weights=weights)]}
+
+
 def stage():
-    nothing.ansible_playbook("playbooks/stage.yml", 1)
+    nothing.played("playbooks/stage.yml", names.inventory(1, own, "first"))
 
 
 def measure(runs):
     """Seconds of staging that has to transfer both, the image, the weights or none: dict to list."""
+    lines.publish()
     lab.run(SERVER, CLEAR)
     stage()  # installs packages
     taken = {state: [] for state in STATES}
-    for _run in range(runs):
-        for state, script in STATES.items():
-            lab.run(SERVER, CLEAR + script)
-            begin = time.perf_counter()
-            stage()
-            taken[state].append(time.perf_counter() - begin)
-            print(f"staging that transfers {state:<8} {taken[state][-1]:6.1f} s", flush=True)
+    with lines.narrow():
+        for _run in range(runs):
+            for state, script in STATES.items():
+                lab.run(SERVER, CLEAR + script)
+                begin = time.perf_counter()
+                stage()
+                taken[state].append(time.perf_counter() - begin)
+                print(f"staging that transfers {state:<8} {taken[state][-1]:6.1f} s", flush=True)
     lab.run(SERVER, CLEAR)
     return taken
 
