@@ -12,7 +12,7 @@ from ansible_collections.llmops.nim.plugins.module_utils import _patience
 
 # What another host may not run into: its own way to the hub, its own disk, its own packages.
 _OWN = {*_patience.PASSING, "hub_tls", "disk_too_small", "disk_full", "locked", "git_missing", "git_lfs_missing"}
-_OWN |= {"libtorrent_missing", "cannot_listen", "killed", "part_gone", "seed_gone"}
+_OWN |= {"file_system_unfit", "libtorrent_missing", "cannot_listen", "killed", "part_gone", "seed_gone"}
 # What the tasks of a turn leave in a host's variables.
 _RESULTS = ("__weights_fetched", "__weights_received", "__weights_imported")
 _LOST = "The hosts that have the weights, or were to have them, were lost. Run again: what has come is kept."

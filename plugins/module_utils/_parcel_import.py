@@ -57,10 +57,15 @@ class Import:
         return document
 
     def need_space(self, reserve):
-        """Raise Refused unless there is room for what has to be copied, and reserve bytes beside it."""
+        """Raise Refused unless there is room for what has to be copied, and reserve bytes beside it.
+
+        Raises a Problem where the file system cannot hold a snapshot.
+        """
         small = sum(file["size"] for file in self._document["files"] if not file["lfs"])
         copied = sum(size for sha256, size in self._large().items() if not self._is_linkable(sha256))
-        problems = _links.need_space(self._spot.store, small + copied, reserve)
+        in_snapshot = sum(file["size"] for file in self._document["files"] if file["lfs"])
+        copies = 0 if _links.shares(self._spot.home) else in_snapshot
+        problems = _links.need_space(self._spot.store, small + copied, reserve, copies)
         if problems:
             raise Refused(problems)
 

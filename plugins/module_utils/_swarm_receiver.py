@@ -70,7 +70,9 @@ class Receiver:
             self._keep(sha256, size)
         lacking = sum(size for sha256, size in self._sizes.items() if sha256 not in self._proven)
         there = sum(self._blocks(sha256) for sha256 in set(self._sizes) - self._proven)
-        problems = _links.need_space(self._store, max(0, lacking - there), self._reserve)
+        # What comes goes into the store, and from there into the snapshot.
+        copies = 0 if _links.shares(self._spot.directory) else 2 * lacking
+        problems = _links.need_space(self._store, max(0, lacking - there), self._reserve, copies)
         if problems:
             raise Refused(problems)
 

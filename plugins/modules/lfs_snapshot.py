@@ -236,6 +236,7 @@ class Run:
         self.wanted = module.params
         self.token = module.params["token"] or None
         self.commit = None
+        self.shares = True  # whether the snapshot takes no space beside the store, as far as it is known
         self.fetched = set()
         self.warnings = []
 
@@ -322,6 +323,7 @@ class Run:
         new = _snapshot.is_new(self.spot)
         _snapshot.clean(self.spot.home)
         try:
+            self.shares = _links.shares(self.spot.home)
             clone.link_store(self.spot.store)
             document, entries, pointers = self.plan(clone)
         except (Problem, Refused):
@@ -405,7 +407,8 @@ class Run:
         """What the disk says to fetching those of pointers that are not there yet (list of Problem)."""
         missing = _lfs.missing(self.spot.store, pointers)
         fetch = sum(pointer.size for pointer in missing) - sum(_lfs.incomplete(incomplete, missing).values())
-        return _links.need_space(self.spot.store, fetch, self.wanted["reserve_bytes"])
+        copies = 0 if self.shares else sum(pointer.size for pointer in pointers)
+        return _links.need_space(self.spot.store, fetch, self.wanted["reserve_bytes"], copies)
 
     def fetch(self, clone, pointers, entries):
         """Have the objects of pointers (path -> Pointer) in the store, each proven; entries: path -> Entry."""

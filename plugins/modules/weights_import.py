@@ -258,7 +258,7 @@ class Run:
                 raise Refused(problems)
             published = parcel.judge(self.wanted["allow_pickle"])
             parcel.need_space(self.wanted["reserve_bytes"])
-        except Refused:
+        except (Problem, Refused):
             if new:  # a refusal leaves no trace
                 _snapshot.forget(self.spot)
             raise

@@ -78,7 +78,7 @@ def test_what_every_host_would_run_into_is_not_tried_again(code):
     assert roles({"a": BARE, "b": BARE}, ["a"], [failed(code)]) == (None, [], ["a", "b"])
 
 
-@pytest.mark.parametrize("code", ["hub_unreachable", "disk_full", "git_missing", "killed"])
+@pytest.mark.parametrize("code", ["hub_unreachable", "disk_full", "file_system_unfit", "git_missing", "killed"])
 def test_what_another_host_may_do_better_is(code):
     assert roles({"a": BARE, "b": BARE}, ["a"], [failed(code), {"skipped": True}]) == ("b", ["a"], [])
 

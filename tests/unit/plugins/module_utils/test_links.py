@@ -102,3 +102,39 @@ def test_space_is_asked_of_the_nearest_directory_there_is(tmp_path):
     assert problem.code == "disk_too_small"
     assert str(tmp_path) in problem.evidence
     assert str(2**30) + ".00 GiB" in problem.evidence
+
+
+def test_whether_a_second_place_takes_space_is_tried(tmp_path):
+    assert _links.shares(str(tmp_path)) is True
+    assert os.listdir(str(tmp_path)) == []
+
+
+def test_without_links_and_shared_blocks_it_takes_space(tmp_path, no_links, monkeypatch):
+    refuse_blocks(monkeypatch)
+    assert _links.shares(str(tmp_path)) is False
+    assert os.listdir(str(tmp_path)) == []
+
+
+def test_copies_are_part_of_the_arithmetic(tmp_path):
+    assert _links.need_space(str(tmp_path), 1, 1, 1) == []
+    [problem] = _links.need_space(str(tmp_path), 0, 2**30, 2**60)
+    assert str(2**30 + 1) + ".00 GiB are needed" in problem.what
+    assert str(2**30) + ".00 GiB for copies" in problem.evidence
+
+
+@pytest.mark.parametrize(
+    ("name", "lacking"),
+    [
+        ("symlink", lambda *_args, **_more: (_ for _ in ()).throw(OSError(38, "Function not implemented"))),
+        ("fchmod", lambda *_args: None),
+        ("utime", lambda *_args: None),
+    ],
+)
+def test_a_file_system_that_does_not_keep_what_is_needed_is_refused(tmp_path, monkeypatch, name, lacking):
+    """exFAT has no symbolic links, and says so; a share of Windows takes a mode, and forgets it."""
+    monkeypatch.setattr(os, name, lacking)
+    with pytest.raises(Problem) as caught:
+        _links.shares(str(tmp_path))
+    assert caught.value.code == "file_system_unfit"
+    assert str(tmp_path) in caught.value.what
+    assert os.listdir(str(tmp_path)) == []

@@ -650,8 +650,9 @@ def test_a_run_killed_while_publishing_leaves_nothing_behind(hub, run, store, mo
         pass
 
     def kill(source, destination, *_sha256):
-        if moment == "swap" and not str(destination).endswith(commit):
-            return real(source, destination)
+        awaited = ".safetensors" if moment == "link" else commit
+        if not str(destination).endswith(awaited):
+            return real(source, destination, *_sha256)
         raise Killed
 
     with monkeypatch.context() as patch:
@@ -792,6 +793,28 @@ def test_without_hard_links(hub, run, monkeypatch):
     result = run()
     assert any("want of hard links" in str(warning) for warning in result["warnings"])
     assert run()["changed"] is False
+
+
+def test_without_hard_links_the_copies_need_space_as_well(hub, run, store, monkeypatch):
+    model(hub)
+    monkeypatch.setattr(lfs_snapshot._links, "shares", lambda _directory: False)
+    refused(run(reserve_bytes=2**50), "disk_too_small", "for copies, for want of hard links")
+    assert hub.downloads() == []
+    assert not store.exists()
+
+
+def test_a_file_system_that_cannot_hold_weights_is_refused_before_the_download(hub, run, store, monkeypatch):
+    model(hub)
+
+    def symlink(*_args, **_more):
+        raise OSError(38, "Function not implemented")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "symlink", symlink)
+        refused(run(), "file_system_unfit", "symbolic links", str(store))
+    assert hub.downloads() == []
+    assert not store.exists()
+    assert run()["changed"] is True
 
 
 def test_config_kept_in_lfs(hub, run):
