@@ -40,23 +40,28 @@ def misplacement(model, one, gateway):
     )
 
 
-def decide(wanted, found, ledger, lock=None):
+def decide(wanted, found, ledger, lock=None, whole=True):
     """What is to be done so that the wanted release serves: dict of action, reasons, changes, predecessor and strays.
 
     wanted: dict of release(). found: the model's releases on the host, dicts as gpu_host_info returns them. ledger: of
     _ledger.read(), or empty. lock: the host's (dict of C(run)), or None; a run that was killed leaves it, and where the
-    gateways send requests is not known then.
+    gateways send requests is not known then. whole: whether the wanted release's weights are on the disk as published;
+    one that runs is proven again once they are mended, and goes on running.
     """
     own = own_release(wanted, found)
     before, strays = before_and_strays([one for one in found if one["release"] != wanted["id"]], ledger)
     serves = bool(before and before["running"])
     current = (ledger.get("current") or {}).get("id")
-    if own and own["running"] and not serves and current == wanted["id"] and not lock:
+    if own and own["running"] and not serves and current == wanted["id"] and not lock and whole:
         action, reason, before = "none", f"release {wanted['id']} runs", None
     elif serves:
         action, reason = "replace", "another release runs"
     elif own and own["running"]:
-        unsure = f"run {lock['run']} has not come to its end" if lock else "no run has recorded that it was proven"
+        unsure = "no run has recorded that it was proven"
+        if not whole:
+            unsure = "its weights are gone, or were altered on disk"
+        if lock:
+            unsure = f"run {lock['run']} has not come to its end"
         action, reason = "start", f"release {wanted['id']} runs, and {unsure}"
     elif own:
         action, reason = "start", f"release {wanted['id']} is {own['status']}"

@@ -104,7 +104,8 @@ def _plan(model, observed, images, weights, weights_dir, rollout):
         return dict(item, problems=[problem.as_dict()])
 
     contract = CONTRACTS[wanted["labels"][LABEL + "contract"]]
-    todo = decide(wanted, found, observed["ledger"].get(model["name"]) or {}, observed["lock"])
+    whole = observed["snapshots"].get(_snapshot(model, wanted, weights["selection"]), True)
+    todo = decide(wanted, found, observed["ledger"].get(model["name"]) or {}, observed["lock"], whole)
     own, before = own_release(wanted, found), todo["predecessor"]
     runs = bool(own and own["running"])
     misplaced = misplacement(model, own, gateway) if runs else None
@@ -215,13 +216,17 @@ def _fallback(wanted, before):
     return kept + f"{before['container']} serves again."
 
 
+def _snapshot(model, wanted, selection):
+    """The name by which a host was asked for the snapshot of a release."""
+    return f"{model['weights']['repo']}@{wanted['labels'][LABEL + 'commit']}{selection}"
+
+
 def _fetch(model, wanted, observed, images, checkpoint, selection):
-    snapshot = f"{model['weights']['repo']}@{wanted['labels'][LABEL + 'commit']}{selection}"
     image = images[model["image"]]
     return {
         # As it comes, compressed from a registry and as it is in a bundle.
         "image_bytes": 0 if model["image"] in observed["images"] else image.get("archive_bytes", image["bytes"]),
-        "weights_bytes": 0 if observed["snapshots"].get(snapshot) else checkpoint.get("bytes"),
+        "weights_bytes": 0 if observed["snapshots"].get(_snapshot(model, wanted, selection)) else checkpoint.get("bytes"),
     }
 
 

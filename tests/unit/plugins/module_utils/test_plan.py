@@ -352,6 +352,15 @@ class TestWhatIsDone:
         assert (item["action"], item["runs"], item["api"]) == ("start", True, "chat")
         assert item["profile"]["id"] == own["profile"]
 
+    def test_what_runs_from_altered_weights_gets_them_anew_and_goes_on(self):
+        published, altered = ({f"acme/capitals@{COMMIT}": whole} for whole in (True, False))
+        (item,) = plan(releases=[on_host(wanted())], proven=NEW, snapshots=published)
+        assert item["action"] == "none"
+        (item,) = plan(releases=[on_host(wanted())], proven=NEW, snapshots=altered)
+        assert (item["action"], item["runs"], item["swap"]["strategy"]) == ("start", True, "first")
+        assert item["fetch"]["weights_bytes"] == CHECKPOINT["bytes"]
+        assert "altered on disk" in _plan_text.told(item)["text"]
+
     def test_what_else_runs_is_told(self):
         proven, stray = on_host(wanted(commit=OLD_COMMIT)), on_host(wanted(commit="b" * 40))
         (item,) = plan(releases=[stray, proven], proven=OLD)
