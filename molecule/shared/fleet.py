@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import lab
 
-HOSTS = ("gpu1", "gpu2", "gpu3")
+ADDRESSES = {"gpu1": "10.83.0.11", "gpu2": "10.83.0.12", "gpu3": "10.83.0.13"}
+HOSTS = tuple(ADDRESSES)
 STRATEGIES = {"gpu1": "side_by_side", "gpu2": "in_place", "gpu3": "other_gpu"}
 GATEWAY = "http://10.83.0.10:9000/v1"
 INVENTORIES = (lab.INVENTORY, "inventories/lab_fleet")
@@ -86,6 +88,24 @@ def begin(name, revision, limit=None, environment=None, **more):
 def playbook(name, *options, limit=None, **more):
     """Runs another playbook on the fleet; the finished process."""
     return lab.playbook(name, *options, limit=limit, inventories=INVENTORIES, **dict({"nim_soak_seconds": 1}, **more))
+
+
+def impatient(directory):
+    """The environment of a playbook whose ssh, with its sockets in directory, notices within seconds when a server is
+    gone."""
+    keep = "-o ControlMaster=auto -o ControlPersist=60 -o ServerAliveInterval=1 -o ServerAliveCountMax=3"
+    return {"ANSIBLE_SSH_ARGS": keep, "ANSIBLE_SSH_CONTROL_PATH_DIR": str(directory), "ANSIBLE_TIMEOUT": "5"}
+
+
+@contextmanager
+def unplugged(host):
+    """A server without its network: no connection is closed, nothing is answered."""
+    container = f"nim-lab-{host}"
+    lab.docker("network", "disconnect", "nim-lab", container)
+    try:
+        yield
+    finally:
+        lab.docker("network", "connect", "--ip", ADDRESSES[host], "nim-lab", container)
 
 
 def await_gateway():

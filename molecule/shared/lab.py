@@ -160,11 +160,27 @@ def changed(host, do, undo):
         run(host, undo)
 
 
+def docker(*words):
+    """The engine that the lab's containers run on does this."""
+    subprocess.run(["docker", *words], check=True, capture_output=True)
+
+
 @contextmanager
 def stopped(container):
     """One of the lab's containers stopped, and started again afterwards."""
-    subprocess.run(["docker", "stop", "--time", "1", container], check=True, capture_output=True)
+    docker("stop", "--time", "1", container)
     try:
         yield
     finally:
-        subprocess.run(["docker", "start", container], check=True, capture_output=True)
+        docker("start", container)
+
+
+@contextmanager
+def vanished(host):
+    """A server that is gone from one moment to the next, and is back, without what ran on it, afterwards."""
+    docker("kill", f"nim-lab-{host}")
+    try:
+        yield
+    finally:
+        docker("start", f"nim-lab-{host}")
+        subprocess.run([sys.executable, ROOT / "lab/state.py", "--wait"], check=True, capture_output=True)

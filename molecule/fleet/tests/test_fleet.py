@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -70,8 +69,9 @@ def wishes(revision, more):
     )
 
 
-def begin(revision, **more):
-    return lab.begin("../molecule/fleet/carry", inventories=fleet.INVENTORIES, **wishes(revision, more))
+def begin(revision, environment=None, **more):
+    known = {"inventories": fleet.INVENTORIES, "environment": environment}
+    return lab.begin("../molecule/fleet/carry", **known, **wishes(revision, more))
 
 
 def carry(revision, **more):
@@ -94,17 +94,6 @@ def all_have(revisions, hosts=HOSTS):
     assert len(set(seen.values())) == 1, seen
     assert len(seen[hosts[0]].split()) == revisions, seen
     assert not any(lab.run(host, LISTENING + "; ls -d /var/lib/nim/weights/fleet 2>/dev/null || :") for host in hosts)
-
-
-@contextmanager
-def vanished(host):
-    """A server that is gone from one moment to the next, and is back, without what ran on it, afterwards."""
-    subprocess.run(["docker", "kill", f"nim-lab-{host}"], check=True, capture_output=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["docker", "start", f"nim-lab-{host}"], check=True, capture_output=True)
-        subprocess.run([sys.executable, lab.ROOT / "lab/state.py", "--wait"], check=True, capture_output=True)
 
 
 def await_part(host):
@@ -143,7 +132,7 @@ def test_a_server_that_vanishes_costs_the_others_time_alone(wan, held):
         heard = lab.run("gateway", f'timeout 10 bash -c "{ask}" 2>/dev/null || echo 0')
         assert heard.split()[-1] == "0"
     await_part("gpu3")
-    with vanished("gpu3"):
+    with lab.vanished("gpu3"):
         held()
         output = process.communicate()[0]
     assert process.returncode != 0, output
@@ -153,18 +142,47 @@ def test_a_server_that_vanishes_costs_the_others_time_alone(wan, held):
     all_have(revisions=2, hosts=("gpu1", "gpu2"))
 
 
+FETCHING = "pgrep -f 'git-lfs fetch|lfs_snapshot'"
+
+
+def await_seed(host):
+    """Waits until a server is about to hand on what it fetches; what ends both, for sh on that server."""
+    part = await_part(host)
+    lab.run(host, f"until {FETCHING} >/dev/null; do sleep 0.1; done")
+    return f"kill -9 {part} $({FETCHING}) 2>/dev/null || :"
+
+
 def test_the_next_takes_over_from_a_seed_that_is_killed(wan, held):
-    """What a server that had vanished has left is taken up as well."""
-    forget("gpu1", "gpu2", "gpu3")
+    forget(*HOSTS)
     process = begin("v2")
-    killed = await_part("gpu1")
-    fetching = "pgrep -f 'git-lfs fetch|lfs_snapshot'"
-    lab.run("gpu1", f"until {fetching} >/dev/null; do sleep 0.1; done; kill -9 {killed} $({fetching}) || :")
+    lab.run("gpu1", await_seed("gpu1"))
     held()
     output = " ".join(ended(process).split())
     assert "gpu1 fetches it" in output
     assert "gpu2 fetches it" in output
     assert list(wan.sent.values()) == [1] * OBJECTS
+    all_have(revisions=1)
+
+
+def test_the_next_takes_over_from_a_seed_that_falls_silent(wan, held, tmp_path):
+    """Its connections are closed by nobody, as where a cable is pulled."""
+    forget(*HOSTS)
+    process = begin("v2", environment=fleet.impatient(tmp_path))
+    end = await_seed("gpu1")
+    with fleet.unplugged("gpu1"):
+        held()
+        output = process.communicate()[0]
+        assert process.returncode != 0, output
+        failed = {host: counts["failed"] + counts["unreachable"] for host, counts in lab.recap(output).items()}
+        assert (failed["gpu1"], failed["gpu2"], failed["gpu3"]) == (1, 0, 0), output
+        assert "gpu2 fetches it and hands it on to gpu3." in " ".join(output.split())
+        assert list(wan.sent.values()) == [1] * OBJECTS
+        all_have(revisions=1, hosts=("gpu2", "gpu3"))
+        lab.inside("gpu1", end)
+    # Once it is back, it has the rest from its neighbours, whatever it had by then.
+    before = Wan()
+    ended(begin("v2"))
+    assert not before.sent
     all_have(revisions=1)
 
 

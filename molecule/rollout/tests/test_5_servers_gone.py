@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import fleet
@@ -14,7 +13,6 @@ import yaml
 
 import lab
 
-ADDRESSES = {"gpu1": "10.83.0.11", "gpu2": "10.83.0.12", "gpu3": "10.83.0.13"}
 NEXT_BATCH = "PLAY [Activate, on the first host before the others]"
 
 
@@ -25,26 +23,11 @@ def v1():
 
 @pytest.fixture
 def impatient(tmp_path):
-    """An ssh of its own that notices within seconds when a server is gone."""
-    keep = "-o ControlMaster=auto -o ControlPersist=60 -o ServerAliveInterval=1 -o ServerAliveCountMax=3"
-    return {"ANSIBLE_SSH_ARGS": keep, "ANSIBLE_SSH_CONTROL_PATH_DIR": str(tmp_path), "ANSIBLE_TIMEOUT": "5"}
-
-
-def docker(*words):
-    subprocess.run(["docker", *words], check=True, capture_output=True)
-
-
-@contextmanager
-def unplugged(host):
-    docker("network", "disconnect", "nim-lab", f"nim-lab-{host}")
-    try:
-        yield
-    finally:
-        docker("network", "connect", "--ip", ADDRESSES[host], "nim-lab", f"nim-lab-{host}")
+    return fleet.impatient(tmp_path)
 
 
 def test_nothing_begins_while_a_server_cannot_be_reached(v1, impatient, load_with_losses):
-    with unplugged("gpu2"):
+    with fleet.unplugged("gpu2"):
         done = fleet.begin("deploy", "v2", environment=impatient)
         output = done.communicate()[0]
         assert done.returncode != 0, output
@@ -56,7 +39,7 @@ def test_nothing_begins_while_a_server_cannot_be_reached(v1, impatient, load_wit
 def test_all_go_back_when_a_server_vanishes_in_the_middle(v1, impatient, load_with_losses):
     running = fleet.begin("deploy", "v2", environment=impatient)
     output = lab.read_until(running, "Watch it", times=2)
-    with unplugged("gpu2"):
+    with fleet.unplugged("gpu2"):
         output += running.communicate()[0]
         assert running.returncode != 0, output
         rest = ("gpu1", "gpu3")
@@ -71,7 +54,7 @@ def test_all_go_back_when_a_server_vanishes_in_the_middle(v1, impatient, load_wi
 def test_a_server_that_reboots_comes_back_with_its_new_release(v1, load_with_losses):
     running = fleet.begin("deploy", "v2")
     output = lab.read_until(running, NEXT_BATCH, times=2)
-    docker("restart", "nim-lab-gpu1")
+    lab.docker("restart", "nim-lab-gpu1")
     output += running.communicate()[0]
     after = fleet.bring_to("v2")
     assert all(after[host] != v1[host] for host in fleet.HOSTS)
@@ -94,7 +77,7 @@ def test_a_server_that_is_taken_out_reboots_and_nobody_notices(v1, load):
     (slot,) = [one["name"][-1] for one in seen["servers"] if one["up"]]
     out = at_the_gateway("state=drained")
     assert (out["cut"], out["serving"]) == (0, len(fleet.HOSTS) - 1)
-    docker("restart", "nim-lab-gpu1")
+    lab.docker("restart", "nim-lab-gpu1")
     back = at_the_gateway(f"state=admitted slot={slot} up_timeout=120")
     assert back["serving"] == len(fleet.HOSTS)
     load.next()

@@ -14,7 +14,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "shared"))
 
-from lab import begin, kill, model, playbook, recap, run
+from lab import begin, kill, model, playbook, recap, run, vanished
 
 HOST, HUB = "gpu2", "nim-lab-hub"
 FETCH = "../molecule/weights/fetch"
@@ -41,8 +41,8 @@ def fetch(store, *models, **variables):
     return playbook(FETCH, **wishes(store, *models), **variables)
 
 
-def start(store, *models):
-    return begin(FETCH, **wishes(store, *models))
+def start(store, *models, **variables):
+    return begin(FETCH, **wishes(store, *models), **variables)
 
 
 @contextmanager
@@ -131,6 +131,45 @@ def test_a_fetch_that_is_killed_at_half_goes_on_where_it_stopped(store):
     assert done.returncode == 0, done.stdout
     published(store, log)
     assert recap(fetch(store).stdout)[HOST]["changed"] == 0
+
+
+def test_a_server_that_reboots_at_half_goes_on_where_it_stopped(store):
+    log = Log()
+    with faults(hold_after=HALF):
+        process = start(store)
+        held(store, process)
+        with vanished(HOST):
+            process.communicate()
+    assert process.returncode != 0
+    assert snapshots(store) == []
+    done = fetch(store)
+    assert done.returncode == 0, done.stdout
+    published(store, log)
+
+
+@pytest.fixture
+def disk(store):
+    """The store on a disk of its own, of 2 MiB."""
+    run(HOST, f"mkdir {store} && mount -t tmpfs -o size=2m tmpfs {store}")
+    yield store
+    run(HOST, f"umount --lazy {store}")
+
+
+def test_a_disk_that_fills_up_meanwhile_is_told_and_nothing_comes_twice(disk):
+    with faults(hold_after=HALF):
+        process = start(disk, weights_reserve_bytes=0)
+        total = held(disk, process)["total"]
+        run(HOST, f"dd if=/dev/zero of={disk}/others bs=4k 2>/dev/null || :")
+    output = process.communicate()[0]
+    assert process.returncode != 0
+    assert "The disk is full" in output
+    assert snapshots(disk) == []
+    run(HOST, f"rm {disk}/others")
+    log = Log()
+    done = fetch(disk, weights_reserve_bytes=0)
+    assert done.returncode == 0, done.stdout
+    assert log.sent() <= total - 2 * HALF
+    assert len(snapshots(disk)) == 1
 
 
 def test_a_fetch_goes_on_without_its_control_node(store):
@@ -234,12 +273,15 @@ def test_bytes_that_were_altered_are_named_and_mended():
     quick = playbook("verify", limit=HOST)
     assert quick.returncode != 0
     assert "altered on disk: model-00001-of-00002.safetensors in" in " ".join(quick.stdout.split())
-    log = Log()
-    done = playbook(FETCH)
+    log, serving = Log(), run(HOST, "docker ps --quiet")
+    done = playbook("deploy", limit=HOST)
     assert done.returncode == 0, done.stdout
+    assert "its weights are gone, or were altered on disk" in " ".join(done.stdout.split())
+    assert run(HOST, "docker ps --quiet") == serving
     assert 0 < log.sent() < progress("/var/lib/nim/weights")["total"]  # that shard alone
     again = playbook("verify", limit=HOST, weights_deep=True)
     assert again.returncode == 0, again.stdout
+    assert recap(playbook("deploy", limit=HOST).stdout)[HOST]["changed"] == 0
 
 
 def test_an_image_comes_beside_the_weights_and_both_without_their_control_node(store):
