@@ -395,6 +395,24 @@ def test_what_is_doubtful_is_returned_and_kept(hub, run):
     assert second["checkpoint_warnings"] == first["checkpoint_warnings"]
 
 
+def test_a_repository_without_lfs_files(hub, run):
+    shards = {f"model-0000{n}-of-00002.safetensors": weights(n) for n in (1, 2)}
+    commit = model(hub, extra=shards, without=[".gitattributes"])
+    result = run()
+    assert (result["changed"], result["bytes_fetched"], hub.downloads()) == (True, 0, [])
+    assert {name: (Path(result["path"]) / name).read_bytes() for name in shards} == shards
+    assert run(revision=commit)["changed"] is False
+
+
+def test_large_files_of_odd_names(hub, run):
+    names = ("-rf", "--include=x", "a b/ c,d.bin", "{x}*[y].bin", "%41", "~", "é'$(id).bin")
+    files = {name: f"content of {name}".encode() for name in names}
+    model(hub, extra={".gitattributes": b"* filter=lfs\n", **{name: hub.lfs(data) for name, data in files.items()}})
+    result = run(include=["**"])
+    assert {name: (Path(result["path"]) / name).read_bytes() for name in names} == files
+    assert all((Path(result["path"]) / name).stat().st_nlink == 2 for name in names)
+
+
 def test_only_what_is_wanted_is_fetched(hub, run, store):
     twin = "checkpoint-5/model-00001-of-00002.safetensors"
     extra = {
