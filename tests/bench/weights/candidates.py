@@ -186,7 +186,7 @@ class Fleet(Candidate):
 
     def bring(self, number, host):
         # Sixteen starts at once would hold up the seed on a machine that plays sixteen hosts, and on no other.
-        while number and self.site.wan_bytes() - self.wan < 2**20:
+        while number and not self.jobs[0].done() and self.site.wan_bytes() - self.wan < 2**20:
             time.sleep(0.1)
         swarm = {"peers": self.addresses, "seed": self.addresses[0], "address": host.address, "secret": self.secret}
         if len(self.addresses) > 1:

@@ -107,11 +107,12 @@ class Site:
             subprocess.run(["umount", "--lazy", disk], stderr=subprocess.DEVNULL, check=False)
         shutil.rmtree(self.root, ignore_errors=True)
 
-    def clear(self):
-        """Hosts with empty disks, on which nothing runs."""
+    def clear(self, keep=()):
+        """Hosts on which nothing runs, with empty disks, but for those to keep."""
         for host in (self.cache, *self.hosts):
             host.kill()
-            sh(f"umount --lazy {host.disk} && mount -t tmpfs tmpfs {host.disk}")
+            if host not in keep:
+                sh(f"umount --lazy {host.disk} && mount -t tmpfs tmpfs {host.disk}")
         self.peak = 0
 
     def wan_bytes(self):

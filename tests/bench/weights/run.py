@@ -1,7 +1,7 @@
 """Times the way of the weights to all hosts of a site beside other ways, on hosts in network namespaces.
 
     make bench_weights            all candidates, at 64 MiB; an hour and a half
-    python tests/bench/weights/run.py --only fleet nginx --runs 1 --name b
+    python tests/bench/weights/run.py --only fleet nginx --steps kill held --runs 1 --name b
 
 Needs root. What is measured is kept in .bench/, and the tables of docs/benchmarks.md are made from all that is there.
 """
@@ -24,6 +24,7 @@ candidates, network, table = map(importlib.import_module, ("candidates", "networ
 
 WAN, LAN, COUNT = 20, 200, 16
 ALL = {**candidates.PEERS, **candidates.RIVALS}
+STEPS = ("kill", "held", "alone", "all")
 
 
 def serve(site, mebibytes, objects):
@@ -36,9 +37,9 @@ def serve(site, mebibytes, objects):
     subprocess.Popen(["cat"], stdin=process.stdout, stdout=subprocess.DEVNULL)
 
 
-def timed(site, kind, count):
-    """One run on the first hosts, from empty disks: what it took (dict)."""
-    site.clear()
+def timed(site, kind, count, keep=()):
+    """One run on the first hosts, from empty disks but for those of the hosts to keep: what it took (dict)."""
+    site.clear(keep)
     candidate = kind(site, site.hub.disk / "hub" / "SHA256SUMS")
     wan, load = site.wan_bytes(), os.getloadavg()[0]
     site.watch()
@@ -49,6 +50,12 @@ def timed(site, kind, count):
     site.unwatch()
     candidate.finish()
     return {"count": count, "seconds": seconds, "wan": site.wan_bytes() - wan, "peak": site.peak, "load": load}
+
+
+def held(site, kind):
+    """One run on all hosts where the first one has everything, and so has the cache: what it took (dict)."""
+    timed(site, kind, 1)
+    return {"held": True, **timed(site, kind, COUNT, (site.cache, site.hosts[0]))}
 
 
 def interrupted(site, kind, size):
@@ -71,6 +78,7 @@ def interrupted(site, kind, size):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=ALL, default=list(ALL), help="candidates")
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS), help="what is measured of each")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--mebibytes", type=int, default=64)
     parser.add_argument("--objects", type=int, default=8)
@@ -88,12 +96,17 @@ def main():
             print(line, flush=True)
             print(line, file=record, flush=True)
 
-        for name in asked.only:
-            keep(name, interrupted(site, ALL[name], size))
         for _run in range(asked.runs):
             for name in asked.only:
-                keep(name, timed(site, ALL[name], 1))
-                keep(name, timed(site, ALL[name], COUNT))
+                kind = ALL[name]
+                if "kill" in asked.steps:
+                    keep(name, interrupted(site, kind, size))
+                if "held" in asked.steps and not kind.own:
+                    keep(name, held(site, kind))
+                if "alone" in asked.steps:
+                    keep(name, timed(site, kind, 1))
+                if "all" in asked.steps:
+                    keep(name, timed(site, kind, COUNT))
     table.write(ROOT)
 
 

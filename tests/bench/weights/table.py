@@ -17,37 +17,57 @@ HEADING = "## Weights to a site"
 NAMES = {name: kind.name for name, kind in {**candidates.PEERS, **candidates.RIVALS}.items()}
 INTRODUCTION = """\
 `tests/bench/weights/run.py`: 16 hosts as network namespaces, each with a disk in memory; a hub whose line is 20 Mbit/s
-(`tc`, headers included), and 200 Mbit/s from host to host. Measured on one machine: {machine}.
-T(n) is the time until n hosts have read all files again and found their sha256 right. WAN bytes are what the hub has
-put on the line, repetitions included, without headers; of the line TCP leaves 0.956. For the kill, all processes of one
-host (of two, where hosts share) get SIGKILL when half of the bytes are over the WAN, and begin again.
+(`tc`, headers included), and 200 Mbit/s from host to host. All of them on one machine, {machine},
+which has other things to do as well; its load is the one before each run. T(n) is the time until n hosts have read all
+files again and found their sha256 right. WAN bytes are what the hub has put on the line, repetitions included, without
+headers; of the line TCP leaves 0.956. Once more, with all of it on the first host or in the cache when the others
+begin: a host that asks the hub by itself has nobody else to ask. For the kill, all processes of one host (of two, where
+hosts share) get SIGKILL when half of the bytes are over the WAN, and begin again.
 """
-HEAD = """
-{mebibytes} MiB in {objects} files, {runs}:
-
-| | WAN bytes ÷ size | T(16) ÷ T(1) | one host: share of the line | sent again after a kill | peak disk ÷ size | T(16) |
-|---|---|---|---|---|---|---|
-"""
+COLUMNS = (
+    "",
+    "WAN bytes ÷ size",
+    "the same where one has all",
+    "T(16) ÷ T(1)",
+    "one host: share of the line",
+    "sent again after a kill",
+    "peak disk ÷ size",
+    "T(16)",
+)
+HEAD = (
+    "\n{mebibytes} MiB in {objects} files, {runs}, load {load}:\n\n"
+    + f"| {' | '.join(COLUMNS)} |\n".replace("|  |", "| |")
+    + f"{'|---' * len(COLUMNS)}|\n"
+)
 
 
 def section(measured):
     """The text of the section (str), of measured (list of dict)."""
-    text = INTRODUCTION.format(machine=page.machine() + ", shared with other work")
+    text = INTRODUCTION.format(machine=page.machine())
     for mebibytes, objects in sorted({(one["mebibytes"], one["objects"]) for one in measured}):
         these = [one for one in measured if (one["mebibytes"], one["objects"]) == (mebibytes, objects)]
-        rows = [row(these, name, mebibytes * 2**20) for name in NAMES]
-        runs = min(count for _line, count in filter(None, rows))
+        rows = list(filter(None, (row(these, name, mebibytes * 2**20) for name in NAMES)))
+        if not rows:  # of a run that goes on, or was ended
+            continue
+        runs = min(count for _line, count in rows)
         runs = f"medians of {runs} runs" if runs > 1 else "one run"
-        text += HEAD.format(mebibytes=mebibytes, objects=objects, runs=runs)
-        text += "".join(line for line, _count in filter(None, rows))
+        text += HEAD.format(mebibytes=mebibytes, objects=objects, runs=runs, load=load(these))
+        text += "".join(line for line, _count in rows)
     return text
+
+
+def load(measured):
+    """The load before the runs (str)."""
+    seen = [one["load"] for one in measured if "load" in one]
+    return f"{statistics.median(seen):.1f} ({min(seen):.1f} to {max(seen):.1f})"
 
 
 def row(measured, name, size):
     """A line of the table and how many runs it is of, or None."""
     own = [one for one in measured if one["candidate"] == name]
+    held = [one["wan"] / size for one in own if one.get("held")]
     alone = [one for one in own if one.get("count") == 1]
-    many = [one for one in own if one.get("count", 1) > 1]
+    many = [one for one in own if one.get("count", 1) > 1 and not one.get("held")]
     if not alone or not many:
         return None
     seconds = [one["seconds"] for one in many]
@@ -57,6 +77,7 @@ def row(measured, name, size):
     cells = (
         NAMES[name],
         f"{statistics.median(one['wan'] for one in many) / size:.3f}",
+        f"{statistics.median(held):.3f}" if held else "",
         f"{statistics.median(seconds) / one_host:.2f}",
         f"{line_seconds / one_host:.2f}",
         f"{100 * statistics.median(again):.1f} %" if again else "",
