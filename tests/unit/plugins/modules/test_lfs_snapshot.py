@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -229,6 +230,50 @@ def test_revisions(hub, run, store):
     git_dir = str(store / "lab--model" / "git")
     history = subprocess.run(["git", "--git-dir", git_dir, "rev-list", "--all"], stdout=subprocess.PIPE, check=True)
     assert sorted(history.stdout.decode().split()) == sorted([first, second])  # two, and nothing before them
+
+
+def used(directory):
+    """The bytes that all files beneath directory take on the disk, each once."""
+    found = {}
+    for place, _directories, names in os.walk(directory):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # git-lfs is at work
+                status = os.lstat(os.path.join(place, name))
+                found[status.st_ino] = status.st_blocks * 512
+    return sum(found.values())
+
+
+@pytest.fixture
+def peak(store):
+    """Calls what it is given; the most bytes that the store has taken meanwhile."""
+
+    def watch(act):
+        seen, ended = [], threading.Event()
+
+        def look():
+            while not ended.wait(0.002):
+                seen.append(used(store))
+
+        watcher = threading.Thread(target=look)
+        watcher.start()
+        act()
+        ended.set()
+        watcher.join()
+        return max(*seen, used(store))
+
+    return watch
+
+
+def test_a_new_revision_takes_its_new_bytes_and_at_no_time_more(hub, run, store, peak):
+    names, size = [f"model-0000{n}-of-00002.safetensors" for n in (1, 2)], 4_000_000
+
+    def revision(*seeds):
+        return model(hub, extra={name: hub.lfs(weights(seed, size)) for name, seed in zip(names, seeds)})
+
+    run(revision=revision(1, 2))
+    before, commit = used(store), revision(1, 3)
+    most = peak(lambda: run(revision=commit))
+    assert size <= most - before <= 1.02 * size
 
 
 def test_check_mode_tells_the_truth_and_changes_nothing(hub, run, store):
