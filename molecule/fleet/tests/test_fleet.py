@@ -186,6 +186,17 @@ def test_the_next_takes_over_from_a_seed_that_falls_silent(wan, held, tmp_path):
     all_have(revisions=1)
 
 
+def test_the_next_run_takes_up_what_one_without_its_control_node_has_begun(wan, held):
+    forget(*HOSTS)
+    process = begin("v2")
+    await_seed("gpu1")
+    lab.kill(process)
+    held()
+    ended(begin("v2"))
+    assert list(wan.sent.values()) == [1] * OBJECTS
+    all_have(revisions=1)
+
+
 def test_an_altered_object_is_refused_and_named():
     """Altered on the host that has it, with its seal kept: no quick check can see it."""
     forget("gpu2", "gpu3")
