@@ -179,11 +179,6 @@ def test_the_next_takes_over_from_a_seed_that_falls_silent(wan, held, tmp_path):
         assert list(wan.sent.values()) == [1] * OBJECTS
         all_have(revisions=1, hosts=("gpu2", "gpu3"))
         lab.inside("gpu1", end)
-    # Once it is back, it has the rest from its neighbours, whatever it had by then.
-    before = Wan()
-    ended(begin("v2"))
-    assert not before.sent
-    all_have(revisions=1)
 
 
 def test_the_next_run_takes_up_what_one_without_its_control_node_has_begun(wan, held):
