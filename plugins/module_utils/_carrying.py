@@ -74,7 +74,10 @@ def parts(there, tried=(), results=()):
     chances = 2 if holders else 1
     able = [host for host in holders or reached if list(tried).count(host) < chances]
     failed = [result for result in (*there.values(), *results) if "problem" in result] if tried else []
-    curable = all(result["problem"]["code"] in _OWN for result in failed)
+    codes = {result["problem"]["code"] for result in failed}
+    if "cannot_listen" in codes:  # whoever could not listen did not answer the others
+        codes.discard("seed_unreachable")
+    curable = codes <= _OWN
     seed = max(able, key=lambda host: there[host]["bytes_there"]) if able and lacking and curable else None
     receivers = [host for host in lacking if host in reached and host != seed]
     if seed is None or seed in holders and not receivers:

@@ -222,11 +222,11 @@ def _snapshot(model, wanted, selection):
 
 
 def _fetch(model, wanted, observed, images, checkpoint, selection):
-    image = images[model["image"]]
+    image, there = images[model["image"]], observed["snapshots"].get(_snapshot(model, wanted, selection))
     return {
         # As it comes, compressed from a registry and as it is in a bundle.
         "image_bytes": 0 if model["image"] in observed["images"] else image.get("archive_bytes", image["bytes"]),
-        "weights_bytes": 0 if observed["snapshots"].get(_snapshot(model, wanted, selection)) else checkpoint.get("bytes"),
+        "weights_bytes": 0 if there else checkpoint.get("bytes"),
     }
 
 

@@ -29,7 +29,10 @@ _PATIENCE = 30  # seconds for a process to end
 
 def place(weights_dir, repo, commit):
     """The paths (Place) beneath weights_dir."""
-    directory = os.path.join(weights_dir, "fleet", f"{repo.replace('/', '--')}@{commit}")
+    return _place(os.path.join(weights_dir, "fleet", f"{repo.replace('/', '--')}@{commit}"))
+
+
+def _place(directory):
     return Place(directory, *(os.path.join(directory, name) for name in ("parcel", "status.json", "plan.json", "lock")))
 
 
@@ -59,7 +62,7 @@ def _holder(spot):
     """The id of the process that holds the lock, or None."""
     try:
         descriptor = os.open(spot.lock, os.O_RDONLY)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -68,6 +71,13 @@ def _holder(spot):
         return int(os.pread(descriptor, 20, 0) or 0)
     finally:
         os.close(descriptor)
+
+
+def others(spot):
+    """Whether this host plays its part for another snapshot than the one at spot."""
+    own, fleet = os.path.split(spot.directory)[::-1]
+    names = os.listdir(fleet) if os.path.isdir(fleet) else []
+    return any(_holder(_place(os.path.join(fleet, name))) for name in names if name != own)
 
 
 def end(spot):

@@ -40,7 +40,8 @@ options:
         ends when nobody needs it any more. One that is killed leaves nothing that listens.
       - V(received) waits until the part that was started on this host has everything.
       - V(stopped) ends the part, and tells what of the snapshot is there. What was left of it on the disk is removed
-        once the snapshot is published, and kept for the next run otherwise.
+        once the snapshot is published, and kept for the next run otherwise. A host plays one part at a time, since all
+        use the same ports. So where another run carries another snapshot to it, this waits until that has ended.
     type: str
     required: true
     choices: [started, received, stopped]
@@ -288,6 +289,13 @@ class Part:
                 )
             time.sleep(STEP)
 
+    def give_way(self):
+        """Wait until this host plays no part for another snapshot, which ends by itself when nobody needs it."""
+        end = time.monotonic() + self.wanted["timeout"]
+        while _swarm_place.others(self.spot) and time.monotonic() < end:
+            self.aside.tell("waiting for other weights that are carried here")
+            time.sleep(STEP)
+
     def follow(self, words):
         """Tell how far the part is, by its words (dict)."""
         total = words.get("bytes_total")
@@ -310,6 +318,7 @@ class Part:
             changed = _swarm_place.end(self.spot)
             if published:
                 changed = _swarm_place.forget(self.spot) or changed
+            self.give_way()
         found = {"changed": changed, "published": published, "bytes_there": there}
         if words.get("phase") == "failed":
             problems = [Problem(**problem) for problem in words["problems"]]

@@ -181,15 +181,18 @@ def test_the_next_takes_over_from_a_seed_that_falls_silent(wan, held, tmp_path):
         lab.inside("gpu1", end)
 
 
-def test_the_next_run_takes_up_what_one_without_its_control_node_has_begun(wan, held):
+def test_two_runs_at_once_and_one_that_lost_its_control_node_bring_each_byte_once(wan, held):
+    """One takes up what was begun, the other brings another revision to the same servers."""
     forget(*HOSTS)
-    process = begin("v2")
+    lost = begin("v2")
     await_seed("gpu1")
-    lab.kill(process)
+    lab.kill(lost)
+    both = begin("v2"), begin("v1")
     held()
-    ended(begin("v2"))
-    assert list(wan.sent.values()) == [1] * OBJECTS
-    all_have(revisions=1)
+    for process in both:
+        ended(process)
+    assert list(wan.sent.values()) == [1] * 2 * OBJECTS
+    all_have(revisions=2)
 
 
 def test_an_altered_object_is_refused_and_named():

@@ -83,6 +83,11 @@ def test_what_another_host_may_do_better_is(code):
     assert roles({"a": BARE, "b": BARE}, ["a"], [failed(code), {"skipped": True}]) == ("b", ["a"], [])
 
 
+def test_a_seed_that_could_not_listen_is_why_it_did_not_answer():
+    results = [failed("seed_unreachable"), failed("cannot_listen")]
+    assert roles({"a": BARE, "b": BARE}, ["a"], results) == ("b", ["a"], [])
+
+
 SEEN = st.sampled_from([HAS, BARE, half(), LOST, {}])
 
 
