@@ -159,6 +159,7 @@ problem:
 
 import hashlib
 import os
+import random
 import signal
 import socket
 import time
@@ -198,6 +199,7 @@ ARGUMENT_SPEC = {
     **_aside.ARGUMENT_SPEC,
 }
 STEP = 0.2  # seconds
+TURNS = 20  # seconds: many times what it takes from a look at all hosts to their start
 
 
 class Part:
@@ -289,8 +291,13 @@ class Part:
                 )
             time.sleep(STEP)
 
-    def give_way(self):
-        """Wait until this host plays no part for another snapshot, which ends by itself when nobody needs it."""
+    def give_way(self, words):
+        """Wait until this host plays no part for another snapshot, which ends by itself when nobody needs it.
+
+        words (dict): how the own part ended. Where two runs have come at the same time, chance decides who is first.
+        """
+        if any("in use" in problem["evidence"] for problem in words.get("problems", [])):
+            time.sleep(random.uniform(0, TURNS))
         end = time.monotonic() + self.wanted["timeout"]
         while _swarm_place.others(self.spot) and time.monotonic() < end:
             self.aside.tell("waiting for other weights that are carried here")
@@ -318,7 +325,7 @@ class Part:
             changed = _swarm_place.end(self.spot)
             if published:
                 changed = _swarm_place.forget(self.spot) or changed
-            self.give_way()
+            self.give_way(words)
         found = {"changed": changed, "published": published, "bytes_there": there}
         if words.get("phase") == "failed":
             problems = [Problem(**problem) for problem in words["problems"]]

@@ -187,9 +187,11 @@ def test_two_runs_at_once_and_one_that_lost_its_control_node_bring_each_byte_onc
     lost = begin("v2")
     await_seed("gpu1")
     lab.kill(lost)
-    both = begin("v2"), begin("v1")
+    again = begin("v2")
+    lab.read_until(again, "Have it from the hub, file after file")
+    other = begin("v1")
     held()
-    for process in both:
+    for process in (again, other):
         ended(process)
     assert list(wan.sent.values()) == [1] * 2 * OBJECTS
     all_have(revisions=2)

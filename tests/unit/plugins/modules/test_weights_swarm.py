@@ -266,7 +266,9 @@ def test_the_secret_lies_nowhere_on_the_host(hosts, published):
     assert not any(secret.encode() in path.read_bytes() for path in named)
 
 
-def test_who_waits_says_how_far_it_is(tmp_path):
+@pytest.fixture
+def part(tmp_path):
+    """A part in this process, and what it tells (list)."""
     told = []
 
     class Listener:
@@ -281,9 +283,28 @@ def test_who_waits_says_how_far_it_is(tmp_path):
             "include": [],
             "exclude": [],
             "secret": "",
+            "timeout": 1,
         }
 
-    part = weights_swarm.Part(Module(), Listener())
+    return weights_swarm.Part(Module(), Listener()), told
+
+
+def test_of_two_that_want_the_same_port_at_once_chance_decides_who_is_first(part, hosts, monkeypatch):
+    with socket.create_server((A, hosts[0].run["port"])):
+        hosts[0].start()
+        hosts[0].await_end()
+    words = _swarm_place.hear(_swarm_place.place(str(hosts[0].root), REPO, COMMIT))[0]
+    pauses = []
+    monkeypatch.setattr(weights_swarm.time, "sleep", pauses.append)
+    part[0].give_way(words)
+    assert 0 <= pauses.pop() <= weights_swarm.TURNS
+    part[0].give_way({"phase": "failed", "problems": [{"evidence": "no such address"}]})
+    part[0].give_way({})
+    assert pauses == []
+
+
+def test_who_waits_says_how_far_it_is(part):
+    part, told = part
     part.follow({})
     part.follow({"bytes_done": 5, "bytes_total": 10})
     assert told == [
