@@ -80,7 +80,12 @@ def fleet():
         "gpu2": host(records=[failed], asked={"results": [{"item": "c", "answers": [dict(ANSWER, answer="パリ")]}]}),
         "首都-1": host(releases={"releases": [RELEASE], "drift": [drift], "lock": None}),
         "gpu10": host(
-            records=[record(reason=HOSTILE, who=HOSTILE), record(at=HOSTILE), benchmark("1a2b3c4d", at=LATER)]
+            records=[
+                benchmark("0f9e8d7c", throughput=320.0),
+                record(reason=HOSTILE, who=HOSTILE),
+                record(at=HOSTILE),
+                benchmark("1a2b3c4d", at=LATER),
+            ]
         ),
         "gpu3": UNREACHABLE,
     }
@@ -101,14 +106,14 @@ def test_what_a_person_looks_for_is_there(tmp_path, fleet):
     for told in ("What is the capital of France?", "パリ", "0.040", "51.5"):
         assert told in text["answers"]
     assert "it answered Rennes" in text["rollouts"]
-    for told in ("20.5 / 30.0 / 40.0", "400.0"):
+    for told in ("20.5 / 30.0 / 40.0", "1a2b3c4d", "400.0", "0f9e8d7c", "320.0"):
         assert told in text["benchmarks"]
     assert all(told in page for told in ("Connection timed out", "ansible gpu3 -m ping", "its image is another"))
     seen = looked(page)
     # ready, drain and soak; the release, others and free.
     assert seen["charts"] == 6
-    # Tokens per second and time to first token of one release.
-    assert seen["lines"] == 2
+    # Tokens per second and time to first token of a release and of the one before.
+    assert seen["lines"] == 4
     assert seen["up"] == ["gpu2", "gpu3", "gpu10", "首都-1"]
     assert seen["down"] == seen["up"][::-1]
 

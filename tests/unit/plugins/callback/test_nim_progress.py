@@ -9,6 +9,7 @@ import io
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -146,6 +147,45 @@ def test_an_interrupted_run_on_a_terminal_leaves_it_sane_and_says_how_to_go_on(p
     assert "The same command goes on" in seen
     # The cursor, which the rows hide, is shown again.
     assert seen.rindex("\x1b[?25h") > seen.rindex("\x1b[?25l")
+
+
+def left(output):
+    """What a terminal has on its screen and above in the end (list of str) of all that was written (str) to it."""
+    lines, row, column = [""], 0, 0
+    for escape, text in re.findall(r"(\x1b\[[0-9;?]*[A-Za-z])|([\r\n]|[^\x1b\r\n]+)", output):
+        if escape.endswith("A"):
+            row = max(0, row - int(escape[2:-1] or 1))
+        elif escape.endswith("K"):
+            lines[row] = ""
+        elif text == "\n":
+            row += 1
+            lines += [""] * (row == len(lines))
+        elif text == "\r":
+            column = 0
+        elif text:
+            lines[row] = lines[row][:column].ljust(column) + text + lines[row][column + len(text) :]
+            column += len(text)
+    return lines
+
+
+def test_a_failure_keeps_its_full_text_and_the_rows_go(tmp_path, server):
+    path = played(tmp_path, server, "nim_ready", "timeout: 3")
+    ours, theirs = pty.openpty()
+    run = started(path, theirs)
+    os.close(theirs)
+    seen = read_until(ours, "starting") + read_until(ours, None)
+    os.close(ours)
+    assert run.wait() == 2, seen
+    told = " ".join(" ".join(left(seen)).split())
+    for part in (
+        "fatal: [localhost]: FAILED!",
+        "what: 'Container nim-wren-1 is not ready after 3 s (phase: start)'",
+        "evidence: |- line 95 line 96 line 97 line 98 line 99 line 100 remedy:",
+        "raise nim_container_ready_timeout if it still makes progress",
+        "PLAY RECAP",
+    ):
+        assert part in told
+    assert "starting" not in told
 
 
 def test_where_there_is_no_terminal_lines_come(playbook):
