@@ -11,8 +11,6 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -136,24 +134,16 @@ def asked(folder):
 
 @pytest.fixture
 def node(tmp_path):
-    """A server of nim.prom, as node_exporter is; its port."""
-    (tmp_path / "metrics").write_text(_metrics.exposition(CHECKED, RELEASES))
-
-    class Handler(SimpleHTTPRequestHandler):
-        def __init__(self, *arguments):
-            super().__init__(*arguments, directory=str(tmp_path))
-
-        def log_message(self, *_arguments):
-            pass
-
-        def guess_type(self, _path):
-            return "text/plain; version=0.0.4"
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    yield server.server_address[1]
-    server.shutdown()
-    server.server_close()
+    """The port of the distribution's node_exporter, which reads what check.yml has left in a folder."""
+    (tmp_path / "nim.prom").write_text(_metrics.exposition(CHECKED, RELEASES))
+    port = free_port()
+    command = ["prometheus-node-exporter", f"--web.listen-address=127.0.0.1:{port}", "--collector.disable-defaults"]
+    command += ["--collector.textfile", f"--collector.textfile.directory={tmp_path}"]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    yield port
+    process.terminate()
+    process.wait(30)
 
 
 def test_a_prometheus_sees_gateway_endpoint_and_ledger(tmp_path_factory, node):
