@@ -25,6 +25,7 @@ SAYS = {
     "playbooks/diagnose.yml -e": "The GPU's memory is too small",
     "playbooks/status.yml": "RELEASE",
     "playbooks/history.yml": "activated",
+    "playbooks/history.yml -i gpu_hosts -e nim_output=json": '"event": "activated"',
     "playbooks/check.yml": "gpu1: nothing is wrong",
     "localhost": "profile",
 }
