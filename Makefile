@@ -88,8 +88,7 @@ endif
 # Another by name, since it fetches AIPerf, of a gigabyte: make molecule SCENARIOS=secrets
 SCENARIOS ?= default generations faults weights airgap fleet rollout
 molecule: .venv/dev.stamp
-	./lab/prepare engine
-	./lab/prepare prometheus
+	for what in engine browser prometheus; do ./lab/prepare $$what || exit 1; done
 	for scenario in $(SCENARIOS); do \
 	    molecule reset --scenario-name $$scenario && \
 	    molecule test --scenario-name $$scenario --destroy never || exit 1; \

@@ -5,15 +5,11 @@
 
 from __future__ import annotations
 
-import html
-import json
-import re
-import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from fleet_told import ANSWER, RELEASE, UNREACHABLE, benchmark, host, record
+from report_browser import Seen, looked, opened
 
 from ansible_collections.llmops.nim.plugins.module_utils import _report
 from ansible_collections.llmops.nim.plugins.plugin_utils import _page
@@ -21,55 +17,11 @@ from ansible_collections.llmops.nim.plugins.plugin_utils import _page
 TEMPLATE = (Path(__file__).resolve().parents[2] / "playbooks/templates/report.html.j2").read_text(encoding="utf-8")
 HOSTILE = "<script>document.title = 'taken'</script></script><img src=x onerror=\"document.title = 'taken'\">"
 LATER = "2026-01-31T13:00:00Z"
-# What a reader would do and see, written into the page after it has loaded.
-LOOK = """<script>addEventListener("load", () => {
-  const sort = document.querySelector("#fleet th button");
-  const hosts = () => [...document.querySelectorAll("#fleet tbody tr")].map((row) => row.cells[0].textContent);
-  sort.click(); const up = hosts(); sort.click(); const down = hosts();
-  const seen = { up, down, charts: document.querySelectorAll(".plotly-graph-div .main-svg .trace.bars").length,
-    lines: document.querySelectorAll(".plotly-graph-div .main-svg .trace.scatter").length,
-    overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
-    ink: getComputedStyle(document.querySelector(".plotly-graph-div .xtick text") ?? document.body).fill,
-    outside: performance.getEntriesByType("resource").map((one) => one.name), title: document.title };
-  const told = document.createElement("pre"); told.id = "seen"; told.textContent = JSON.stringify(seen);
-  document.body.append(told);
-})</script>"""
-
-
-class Seen(HTMLParser):
-    """The text of a page by the id of the nearest element around it that has one."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.text, self._ids = {}, []
-        self.feed(page)
-
-    def handle_starttag(self, tag, attributes):
-        if tag not in ("br", "img", "meta", "link", "hr", "input"):
-            known = dict(attributes).get("id") or (self._ids[-1] if self._ids else None)
-            self._ids.append(known)
-
-    def handle_endtag(self, _tag):
-        self._ids = self._ids[:-1]
-
-    def handle_data(self, data):
-        key = self._ids[-1] if self._ids else None
-        self.text[key] = self.text.get(key, "") + data + " "
 
 
 def shown(tmp_path, hosts, *options):
     """The page (str) of hosts as Chromium has it once all scripts have run."""
-    page = _page.page(_report.facts(hosts), TEMPLATE, "2026-01-31T12:10:00Z")
-    path = tmp_path / "report.html"
-    path.write_text(page.replace("</body>", LOOK + "</body>"), encoding="utf-8")
-    fixed = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
-    command = [*fixed, "--virtual-time-budget=10000", *options, "--dump-dom", path.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-
-
-def looked(page):
-    """What LOOK has seen (dict)."""
-    return json.loads(html.unescape(re.search(r'<pre id="seen">(.*?)</pre>', page, re.S).group(1)))
+    return opened(tmp_path, _page.page(_report.facts(hosts), TEMPLATE, "2026-01-31T12:10:00Z"), *options)
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "shared"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests/docs"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests/unit"))
 
 import commands
+import report_browser
 
 from lab import ROOT
 
@@ -64,6 +66,22 @@ def test_it_ends_green_changes_nothing_and_says_what_it_should(runs, command):
 def test_it_leaves_what_it_was_to_leave(runs):
     assert (runs[1] / "check.json").read_text().startswith("{")
     assert "NIM fleet" in (runs[1] / "fleet.html").read_text()
+
+
+def test_the_lab_s_report_opens_in_a_browser_which_keeps_a_picture(runs):
+    path = runs[1] / "fleet.html"
+    page = report_browser.opened(runs[1], path.read_text(encoding="utf-8"))
+    text = report_browser.Seen(page).text
+    assert all(told in text["fleet"] for told in ("gpu1", "gpu2", "ready", "lab/Llama-3.2-1B-capitals"))
+    assert "Paris" in text["answers"]
+    assert "activated" in text["rollouts"]
+    seen = report_browser.looked(page)
+    assert seen["charts"] > 0
+    assert seen["outside"] == []
+    (ROOT / "build").mkdir(exist_ok=True)
+    picture = ROOT / "build" / "report.png"
+    report_browser.chromium(runs[1], path, "--window-size=1200,1940", f"--screenshot={picture}")
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_demo_ends_with_the_answers():
