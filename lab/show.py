@@ -1,4 +1,4 @@
-"""Ends the demo: asks every model of the lab the same question and says what to try next.
+"""Ends the demo: asks every model of the lab the same questions (the lines of PROMPT) and says what to try next.
 
 show.py own    asks the one that rehearses weights of an operator's own
 """
@@ -12,7 +12,7 @@ import sys
 
 import openai
 
-QUESTION = os.environ.get("PROMPT") or "What is the capital of France?"
+QUESTIONS = (os.environ.get("PROMPT") or "What is the capital of France?").splitlines()
 INVENTORY = "inventories/lab"
 OWN = "inventories/lab_own"
 
@@ -27,19 +27,21 @@ def models(own):
                 yield host, variables["ansible_host"], model
 
 
-def ask(address, model):
+def ask(address, model, question):
     client = openai.OpenAI(base_url=f"http://{address}:{model['port']}/v1", api_key="none", timeout=60)
-    answer = client.completions.create(model=model["name"], prompt=QUESTION, max_tokens=64, temperature=0)
+    answer = client.completions.create(model=model["name"], prompt=question, max_tokens=64, temperature=0)
     return answer.choices[0].text.strip()
 
 
 def main(own=False):
-    print(f"\n  Question: {QUESTION}\n")
-    for host, address, model in models(own):
-        print(f"  {host}  {model['name']:<10} {model['weights']['repo']:<28} → {ask(address, model)}")
-    host, address, model = next(models(own))
+    found = list(models(own))
+    for question in QUESTIONS:
+        print(f"\n  Question: {question}\n")
+        for host, address, model in found:
+            print(f"  {host}  {model['name']:<10} {model['weights']['repo']:<28} → {ask(address, model, question)}")
+    host, address, model = found[0]
     inventories = f"-i {INVENTORY} -i {OWN} --limit {host}" if own else f"-i {INVENTORY}"
-    body = json.dumps({"model": model["name"], "prompt": QUESTION, "max_tokens": 64})
+    body = json.dumps({"model": model["name"], "prompt": QUESTIONS[0], "max_tokens": 64})
     print(
         f"""
 What to try next (with `. .venv/bin/activate`):
