@@ -35,7 +35,7 @@ COLUMNS = (
     "T(16)",
 )
 HEAD = (
-    "\n{mebibytes} MiB in {objects} files, {runs}, load {load}:\n\n"
+    "\n{mebibytes} MiB in {objects} files, medians (least to most, number of runs), load {load}:\n\n"
     + f"| {' | '.join(COLUMNS)} |\n".replace("|  |", "| |")
     + f"{'|---' * len(COLUMNS)}|\n"
 )
@@ -46,14 +46,24 @@ def section(measured):
     text = INTRODUCTION.format(machine=page.machine())
     for mebibytes, objects in sorted({(one["mebibytes"], one["objects"]) for one in measured}):
         these = [one for one in measured if (one["mebibytes"], one["objects"]) == (mebibytes, objects)]
-        rows = list(filter(None, (row(these, name, mebibytes * 2**20) for name in NAMES)))
-        if not rows:  # of a run that goes on, or was ended
+        rows = {name: row(these, name, mebibytes * 2**20) for name in NAMES}
+        if not any(rows.values()):  # of a run that goes on, or was ended
             continue
-        runs = min(count for _line, count in rows)
-        runs = f"medians of {runs} runs" if runs > 1 else "one run"
-        text += HEAD.format(mebibytes=mebibytes, objects=objects, runs=runs, load=load(these))
-        text += "".join(line for line, _count in rows)
+        text += HEAD.format(mebibytes=mebibytes, objects=objects, load=load(these))
+        text += "".join(filter(None, rows.values()))
+        text += unmeasured([name for name, line in rows.items() if not line], mebibytes)
     return text
+
+
+def unmeasured(names, mebibytes):
+    """What is to be said of candidates (list of str) that have no row (str)."""
+    if not names:
+        return ""
+    text = f"\nNot measured at this size: {', '.join(NAMES[name] for name in names)}."
+    if candidates.PEERS.keys() & set(names):
+        minutes = 16 * mebibytes * 2**20 * 8 / 20e6 / 60
+        text += f" What every host asks the hub for takes {minutes:.0f} minutes a run on that line, by arithmetic."
+    return f"{text}\n"
 
 
 def load(measured):
@@ -63,7 +73,7 @@ def load(measured):
 
 
 def row(measured, name, size):
-    """A line of the table and how many runs it is of, or None."""
+    """A line of the table (str), or None where it was not measured whole."""
     own = [one for one in measured if one["candidate"] == name]
     held = [one["wan"] / size for one in own if one.get("held")]
     alone = [one for one in own if one.get("count") == 1]
@@ -82,9 +92,9 @@ def row(measured, name, size):
         f"{line_seconds / one_host:.2f}",
         f"{100 * statistics.median(again):.1f} %" if again else "",
         f"{max(one['peak'] for one in own if 'peak' in one) / size:.2f}",
-        f"{statistics.median(seconds):.0f} s ({min(seconds):.0f} to {max(seconds):.0f})",
+        f"{statistics.median(seconds):.0f} s ({min(seconds):.0f} to {max(seconds):.0f}, {len(many)})",
     )
-    return "| " + " | ".join(cells) + " |\n", len(many)
+    return "| " + " | ".join(cells) + " |\n"
 
 
 def write(root):
