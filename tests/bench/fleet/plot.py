@@ -15,7 +15,7 @@ from matplotlib import pyplot  # noqa: E402  # after the choice of what it draws
 
 
 def main():
-    times, image = json.loads(Path(sys.argv[1]).read_text())["nothing"]["seconds"], sys.argv[2]
+    times, image = json.loads(Path(sys.argv[1]).read_text())["nothing"]["found"]["seconds"], sys.argv[2]
     figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
     for way, by_size in times.items():
         axes.plot(list(map(int, by_size)), list(map(statistics.median, by_size.values())), marker="o", label=way)

@@ -1,11 +1,11 @@
-"""Fifty names: a run that changes nothing beside its peers, one setting, a first deployment, and pure functions for
-many hosts; printed and put into docs/benchmarks.md, never asserted.
+"""Fifty names: a run that changes nothing beside its peers, a first deployment, pure functions for many hosts, and one
+setting; printed and put into docs/benchmarks.md, never asserted.
 
-    python tests/bench/fleet/run.py [--runs 5] [--slow-runs 5]
+    python tests/bench/fleet/run.py [--runs 5] [--slow-runs 5] [--parts nothing first many rolling]
     python tests/bench/fleet/run.py --kept
 
-What was measured last is kept in .bench/: --kept writes the section of it again. The interpreter that draws the plot
-and runs pyinfra is .bench/venv (requirements.txt beside this file).
+What was measured last of each part is kept in .bench/: --kept writes the sections of it again. The interpreter that
+draws the plot and runs pyinfra is .bench/venv (requirements.txt beside this file).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
+from typing import Callable, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[3]
 HERE = Path(__file__).resolve().parent
@@ -27,18 +28,20 @@ page, names, nothing, rolling, first, lines, control, pure = map(
     importlib.import_module, ("page", "names", "nothing", "rolling", "first", "lines", "control", "pure")
 )
 
-HEADING = "## Fifty names"
 IMAGE = ROOT / "docs" / "images" / "fifty_names.svg"
-INTRODUCTION = """\
-`tests/bench/fleet/run.py`, in one run on {machine}, load {load:.1f} before it; every way in turn, medians
-(least to most, number of runs). Fifty inventory names stand for the lab's three servers, each with an ssh connection
-of its own that every run makes anew. Control node and servers share the machine's processor, so what a host computes
-is paid here as well; with servers of their own, only what the control node does adds up.
+KEPT = names.FOLDER / "fifty_names.json"
+SOURCE = "`tests/bench/fleet/run.py --parts {part}`, in one run on {machine}, load {load:.1f} before it"
+NAMES = """\
+; every way in turn, medians (least to most, number of runs). Fifty inventory names stand for the lab's three servers,
+each with an ssh connection of its own that every run makes anew. Control node and servers share the machine's
+processor, so what a host computes is paid here as well; with servers of their own, only what the control node does
+adds up.
 
 Ours is `deploy.yml`, which looks at image, container, settings, weights, health, port and ledger, and asks each
 endpoint a question. ssh is `ssh host true` on all at once, one task Ansible with `command: true` on all. The idiomatic
 role (`tests/bench/idiomatic_whole.yml`) has facts, package, git, git-lfs, docker_login, docker_image, docker_container
 and uri, all hosts at once; pyinfra does the same job (`pyinfra_deploy.py`).
+
 """
 # What the goals leave open, in the words of who reads the table.
 FLOOR = (
@@ -104,7 +107,8 @@ def of_nothing(measured):
     ]
     headings = [f"{size} name{'s' * (size > 1)}" for size in sizes]
     return (
-        table(["nothing to change", "ratio", "goal", ""], rows)
+        NAMES
+        + table(["nothing to change", "ratio", "goal", ""], rows)
         + "\n"
         + table(["", *headings, "a host more", f"{most} names, control node's processor"], times)
         + f"\n![Seconds against hosts](images/{IMAGE.name})\n"
@@ -115,7 +119,7 @@ def of_rolling(taken):
     ours, peer = taken[nothing.OURS], taken[nothing.IDIOMATIC]
     ratio = statistics.median(ours) / statistics.median(peer)
     return (
-        f"One setting, no new weights, on {rolling.HOSTS} names, in the same steps (one, a quarter, the rest), each "
+        f". One setting, no new weights, on {rolling.HOSTS} names, in the same steps (one, a quarter, the rest), each "
         "with a model of its own. Ours proves each release by an answer, keeps the one before, and writes its ledger:"
         "\n\n"
         + table(
@@ -136,69 +140,92 @@ def of_first(taken):
         ["staging that transfers nothing", seconds(taken["none"]), ""],
     ]
     return (
-        "A first deployment's staging of one server (`first.py` says how it is taken apart), registry and hub each on "
-        f"a line of {lines.RATE} Mbit/s, weights of {lines.WEIGHTS} MiB, and an image that is as large:\n\n"
+        ". The staging of one server (`first.py` says how it is taken apart), registry and hub each on a line of "
+        f"{lines.RATE} Mbit/s, weights of {lines.WEIGHTS} MiB, and an image that is as large:\n\n"
     ) + table(["", "", ""], rows)
 
 
-def of_pure(found, mebibytes, took):
-    rows = [[name, f"{spent:.2f} s", f"{memory:.0f} MiB"] for name, (spent, memory) in found.items()]
+def of_many(measured):
+    rows = [[name, f"{spent:.2f} s", f"{memory:.0f} MiB"] for name, (spent, memory) in measured["pure"].items()]
+    mebibytes, took = measured["control"]
     rows.append([f"`plan.yml` on {control.HOSTS} hosts that answer at once", f"{took:.0f} s", f"{mebibytes:.0f} MiB"])
     return (
-        "Many hosts, from what is known of them; the goal for 500 plans is 2 s. The last is a whole run, with the "
-        "memory of its largest process:\n\n" + table(["", "time", "memory"], rows)
+        ". From what is known of the hosts; the goal for 500 plans is 2 s. The last is a whole run, with the memory of "
+        "its largest process:\n\n" + table(["", "time", "memory"], rows)
     )
+
+
+def measure_nothing(options):
+    try:
+        nothing.prepare(options.sizes[-1])
+        return nothing.measure(options.sizes, options.runs, options.slow_runs)
+    finally:
+        nothing.remove()
+
+
+def measure_many(options):
+    nothing.ansible_playbook("playbooks/deploy.yml", 1)  # what it says is what all hosts say
+    return {"pure": pure.measure(options.runs), "control": control.measure()}
+
+
+class Part(NamedTuple):
+    """A section of the page: what is measured, as JSON has it, and its text (str) of that, behind SOURCE."""
+
+    heading: str
+    measure: Callable
+    text: Callable
+
+
+PARTS = {
+    "nothing": Part("## Fifty names", measure_nothing, of_nothing),
+    "first": Part("## A first deployment", lambda options: first.measure(options.runs), of_first),
+    "many": Part("## Many hosts", measure_many, of_many),
+    "rolling": Part("## One setting", lambda options: rolling.measure(options.runs), of_rolling),
+}
+
+
+def kept():
+    """What was measured last of each part (dict)."""
+    return json.loads(KEPT.read_text()) if KEPT.exists() else {}
 
 
 def measure(options):
-    """All that the section tells, as JSON has it (dict)."""
-    measured = {"machine": page.machine(), "load": os.getloadavg()[0]}
+    """Measure the parts that are wanted, and keep each as soon as it is there."""
     names.prepare()
     try:
-        measured["first"] = first.measure(options.runs)
-        nothing.prepare(options.sizes[-1])
-        measured["nothing"] = nothing.measure(options.sizes, options.runs, options.slow_runs)
-        measured["control"] = control.measure()
-        nothing.remove()
-        measured["rolling"] = rolling.measure(options.runs)
+        for part in options.parts:
+            load = os.getloadavg()[0]
+            found = PARTS[part].measure(options)
+            KEPT.write_text(json.dumps({**kept(), part: {"machine": page.machine(), "load": load, "found": found}}))
     finally:
-        nothing.remove()
         names.disconnect()
         names.restore()
-    measured["pure"] = pure.measure(options.runs)
-    return measured
 
 
-def section(measured):
-    """The text of the section (str)."""
-    return "\n".join(
-        [
-            INTRODUCTION.format(**measured),
-            of_nothing(measured["nothing"]),
-            of_rolling(measured["rolling"]),
-            of_first(measured["first"]),
-            of_pure(measured["pure"], *measured["control"]),
-        ]
-    )
+def publish(part, measured, on_page):
+    """Print the section of a part, and put it into the page where that is wished."""
+    text = SOURCE.format(part=part, **measured) + PARTS[part].text(measured["found"])
+    print(f"{PARTS[part].heading}\n\n{text}")
+    if on_page:
+        page.put(PARTS[part].heading, text)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what is measured")
     parser.add_argument("--runs", type=int, default=5, help="how often each is measured")
     parser.add_argument("--slow-runs", type=int, default=5, help="how often the slow peers are, on all names")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 10, 50], help="names, the most last")
-    parser.add_argument("--print", action="store_true", help="print the section, and leave the page as it is")
-    parser.add_argument("--kept", action="store_true", help="measure nothing: the section of what was measured last")
+    parser.add_argument("--print", action="store_true", help="print the sections, and leave the page as it is")
+    parser.add_argument("--kept", action="store_true", help="measure nothing: the sections of what was measured last")
     options = parser.parse_args()
-    kept = names.FOLDER / "fifty_names.json"
     if not options.kept:
-        kept.write_text(json.dumps(measure(options)))
-    measured = json.loads(kept.read_text())
-    text = section(measured)
-    print(text)
-    if not options.print:
-        subprocess.run([names.FOLDER / "venv" / "bin" / "python", HERE / "plot.py", kept, IMAGE], check=True)
-        page.put(HEADING, text)
+        measure(options)
+    for part in options.parts:
+        if part in kept():
+            publish(part, kept()[part], not options.print)
+    if "nothing" in kept() and not options.print:
+        subprocess.run([names.FOLDER / "venv" / "bin" / "python", HERE / "plot.py", KEPT, IMAGE], check=True)
 
 
 if __name__ == "__main__":
