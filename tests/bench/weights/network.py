@@ -1,5 +1,5 @@
-"""A site of hosts as network namespaces: a hub behind a narrow WAN, and hosts on a LAN, each with a disk of its own in
-memory. Needs root, ip, tc, ethtool and mount. What it makes goes at its end; sites of other names can be up at once.
+"""A site of hosts as network namespaces: a hub behind a narrow WAN, and hosts on a LAN, each with a disk of its own.
+Needs root, ip, tc, ethtool and mount. What it makes goes at its end; sites of other names can be up at once.
 """
 
 from __future__ import annotations
@@ -58,11 +58,15 @@ class Host:
 
 
 class Site:
-    """hub, a cache beside it, and count hosts, each with tmpfs as its disk; wan and lan in Mbit/s."""
+    """hub, a cache beside it, and count hosts; wan and lan in Mbit/s.
 
-    def __init__(self, name, count, wan, lan):
+    Their disks are in memory, or, where folder is given, images with ext4 beneath it: slower, and as many as it has
+    room for.
+    """
+
+    def __init__(self, name, count, wan, lan, folder=None):
         self.name, self.wan, self.lan = name, wan, lan
-        self.root = MEMORY / f"bench-{name}"
+        self.root, self._images = (folder or MEMORY) / f"bench-{name}", folder is not None
         self._switch = f"{name}-lan"
         self.hub = self._host("hub", 2)
         self.cache = self._host("cache", 3)
@@ -92,7 +96,16 @@ class Site:
         if host is self.hub:  # packets as they would be on the wire, so that they can be counted
             sh(f"ip netns exec {host.name} ethtool -K eth0 tso off gso off >/dev/null")
         host.disk.mkdir(parents=True)
-        sh(f"mount -t tmpfs tmpfs {host.disk}")
+        self._empty_disk(host)
+
+    def _empty_disk(self, host):
+        if not self._images:
+            sh(f"mount -t tmpfs tmpfs {host.disk}")
+            return
+        image = host.disk.with_suffix(".ext4")
+        image.unlink(missing_ok=True)
+        sh(f"truncate --size 8G {image} && mkfs.ext4 -q -m 0 -O ^has_journal {image}")
+        sh(f"mount -o loop {image} {host.disk}")
 
     def __exit__(self, *_error):
         for host in (self.hub, self.cache, *self.hosts):
@@ -112,7 +125,8 @@ class Site:
         for host in (self.cache, *self.hosts):
             host.kill()
             if host not in keep:
-                sh(f"umount --lazy {host.disk} && mount -t tmpfs tmpfs {host.disk}")
+                sh(f"umount --lazy {host.disk}")
+                self._empty_disk(host)
         self.peak = 0
 
     def wan_bytes(self):

@@ -83,12 +83,13 @@ def main():
     parser.add_argument("--mebibytes", type=int, default=64)
     parser.add_argument("--objects", type=int, default=8)
     parser.add_argument("--name", default="a", help="of the site, where several runs are to go on at once")
+    parser.add_argument("--folder", type=Path, help="where the disks are kept as images; without it, in memory")
     asked = parser.parse_args()
     os.setpriority(os.PRIO_PROCESS, 0, -15)  # what else the machine has to do is no part of the time
     kept = ROOT / ".bench" / f"weights-{asked.name}-{asked.mebibytes}.jsonl"
     kept.parent.mkdir(exist_ok=True)
     size = asked.mebibytes * 2**20
-    with network.Site(asked.name, COUNT, WAN, LAN) as site, kept.open("a") as record:
+    with network.Site(asked.name, COUNT, WAN, LAN, asked.folder) as site, kept.open("a") as record:
         serve(site, asked.mebibytes, asked.objects)
 
         def keep(name, seen):
