@@ -14,7 +14,7 @@ from ansible_collections.llmops.nim.plugins.module_utils import _patience
 _OWN = {*_patience.PASSING, "hub_tls", "disk_too_small", "disk_full", "locked", "git_missing", "git_lfs_missing"}
 _OWN |= {"file_system_unfit", "libtorrent_missing", "cannot_listen", "killed", "part_gone", "seed_gone"}
 # What the tasks of a turn leave in a host's variables.
-_RESULTS = ("__weights_fetched", "__weights_received", "__weights_imported")
+_RESULTS = ("__weights_started", "__weights_fetched", "__weights_received", "__weights_imported")
 _LOST = "The hosts that have the weights, or were to have them, were lost. Run again: what has come is kept."
 
 
@@ -44,6 +44,9 @@ def turn(hosts, tried=()):
     """
     there = {host: variables.get("__weights_there") or {} for host, variables in hosts.items()}
     results = [variables.get(key) or {} for key in _RESULTS for variables in hosts.values()]
+    if _another_was_in_the_way(there, results):  # so that the last turn says nothing about its seed
+        there = {host: {key: value for key, value in seen.items() if key != "problem"} for host, seen in there.items()}
+        tried, results = tried[:-1], []
     found = parts(there, tried, results)
     seed, receivers = found["seed"], found["receivers"]
     taking = [seed, *receivers] if seed else []
@@ -57,6 +60,12 @@ def turn(hosts, tried=()):
         tried=[*tried, *taking[:1]],
         said=f"{seed} {'fetches' if fetches else 'has'} it and hands it on to {takers}." if seed else "",
     )
+
+
+def _another_was_in_the_way(there, results):
+    """Whether another run had some of the hosts, of what they tell of it and what came of the last turn."""
+    codes = [seen["problem"]["code"] for seen in (*there.values(), *results) if "problem" in seen]
+    return "gave_way" in codes or any(seen.get("waited") for seen in there.values())
 
 
 def parts(there, tried=(), results=()):

@@ -50,14 +50,16 @@ def begin(work):
     """Have work() done by a process in a session of its own, and wait for nothing.
 
     Nobody hears what it returns or raises: work() itself is to leave word. It may hold open files of this process,
-    and locks by them.
+    and locks by them. Returns the id of the process.
     """
-    if os.fork() == 0:
+    child = os.fork()
+    if child == 0:
         try:
             _leave_session()
             work()
         finally:
             os._exit(0)
+    return child
 
 
 def _leave_session():

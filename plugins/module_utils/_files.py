@@ -24,6 +24,22 @@ def guarded(directory):
         yield
         os.fsync(descriptor)
     finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # also of a process that was begun meanwhile
+        os.close(descriptor)
+
+
+def is_held(path):
+    """Whether a process holds the lock file at path."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
         os.close(descriptor)
 
 

@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import errno
-import fcntl
 import os
 import re
 import shutil
 import time
 
-from ansible_collections.llmops.nim.plugins.module_utils import _lfs, _snapshot
+from ansible_collections.llmops.nim.plugins.module_utils import _files, _lfs, _snapshot
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 
 # document: the manifest (dict) or None. age: seconds since it was published.
@@ -168,7 +166,7 @@ def leftovers(weights_dir):
 
     def held(path):
         lock = os.path.join(path, "lock")
-        return os.path.exists(lock) and _is_held(lock)
+        return _files.is_held(lock)
 
     return [Leftover(os.path.relpath(path, weights_dir), path, _age(path), held(path)) for path in found]
 
@@ -194,7 +192,7 @@ def still(weights_dir, dry):
             if os.path.basename(home) == "objects" or not os.path.exists(lock):
                 continue
             if dry:
-                busy = _is_held(lock)
+                busy = _files.is_held(lock)
             else:
                 try:
                     stack.enter_context(_snapshot.locked(lock, 0))
@@ -205,16 +203,3 @@ def still(weights_dir, dry):
                 reason = f"another run is fetching weights ({os.path.basename(home)})"
                 break
         yield reason
-
-
-def _is_held(path):
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in (errno.EAGAIN, errno.EACCES):
-            raise
-        return True
-    finally:
-        os.close(descriptor)
-    return False

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import fcntl
 import os
 import shutil
 import signal
@@ -48,45 +47,37 @@ def tell(spot, **words):
 
 def hear(spot):
     """What the status file says (dict), and whether the process that writes it lives."""
-    lives = _holder(spot) is not None  # before the file is read: a process may tell its last and end
+    lives = _files.is_held(spot.lock)  # before the file is read: a process may tell its last and end
     return _files.read_json(spot.status) or {}, lives
 
 
-def hold(lock):
-    """Note in the lock (descriptor), which was another process's, that it is this one's now."""
+def hand_over(lock, process):
+    """Note in the lock (descriptor), which the process (its id) has from this one, that it is that one's now."""
     os.ftruncate(lock, 0)
-    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    os.pwrite(lock, str(process).encode(), 0)
 
 
-def _holder(spot):
-    """The id of the process that holds the lock, or None."""
-    try:
-        descriptor = os.open(spot.lock, os.O_RDONLY)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return None
-    except BlockingIOError:
-        return int(os.pread(descriptor, 20, 0) or 0)
-    finally:
-        os.close(descriptor)
+def living(spot):
+    """The parts that this host plays at spot and beside it: what each tells (dict), by its Place (dict)."""
+    fleet = os.path.dirname(spot.directory)
+    spots = [_place(os.path.join(fleet, name)) for name in (os.listdir(fleet) if os.path.isdir(fleet) else [])]
+    heard = {one: hear(one) for one in spots}
+    return {one: words for one, (words, lives) in heard.items() if lives}
 
 
-def others(spot):
-    """Whether this host plays its part for another snapshot than the one at spot."""
-    own, fleet = os.path.split(spot.directory)[::-1]
-    names = os.listdir(fleet) if os.path.isdir(fleet) else []
-    return any(_holder(_place(os.path.join(fleet, name))) for name in names if name != own)
+def oust(spot, problem):
+    """End the part at spot, and leave word of the Problem by which it ends for its run."""
+    run = hear(spot)[0].get("run")
+    end(spot)
+    tell(spot, run=run, phase="failed", problems=[problem.as_dict()])
 
 
 def end(spot):
     """End the process that plays the part at spot, if there is one; whether there was."""
-    process = _holder(spot)
-    if not process:
+    if not _files.is_held(spot.lock):
         return False
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(process, signal.SIGTERM)
+    with open(spot.lock, encoding="ascii") as lock, contextlib.suppress(ProcessLookupError):
+        os.kill(int(lock.read()), signal.SIGTERM)
     with _snapshot.locked(spot.lock, _PATIENCE):
         return True
 

@@ -28,7 +28,7 @@ class Seed:
     def __init__(self, parcel, snapshot, swarm, feed):
         self._parcel, self._snapshot = parcel, snapshot
         self._swarm, self._feed, self._torrents = swarm, feed, {}
-        self._begun = time.monotonic()
+        self._begun = self._fetched = time.monotonic()
 
     def step(self):
         """Offer what has come since the last step; raises a Problem where what was offered has been altered."""
@@ -46,6 +46,8 @@ class Seed:
                     self._offer(sha256)
             self._feed.tell(manifest, True, self._torrents)
             return
+        if _files.is_held(self._snapshot.lock):
+            self._fetched = time.monotonic()
         # What a fetch is after, it says before it begins.
         planned = _files.read_json(self._snapshot.path + _snapshot.PLANNED)
         if planned:
@@ -66,7 +68,12 @@ class Seed:
             self._torrents[sha256] = self._swarm.offer(_parcel.file_path(self._parcel, sha256))
 
     def is_over(self, patience):
-        """Whether nobody has asked for patience seconds, and as long as an answer may be held back."""
+        """Whether nobody has asked for patience seconds, and as long as an answer may be held back.
+
+        Or whether nobody fetches what is not there: the run was lost, and its receivers would ask until the end.
+        """
+        if not self._feed.whole and time.monotonic() - self._fetched > patience * _swarm.FIRST:
+            return True
         if self._feed.asked is None:
             return time.monotonic() - self._begun > patience * _swarm.FIRST
         return time.monotonic() - self._feed.asked > patience + _swarm_feed.WAIT

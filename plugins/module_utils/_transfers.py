@@ -65,7 +65,7 @@ def hear(directory, name):
 
     One that nothing is known of is over: the machine was started anew since, or it never was.
     """
-    lives = _lives(_path(directory, name, "lock"))  # before the file is read: it may tell its last and end
+    lives = _files.is_held(_path(directory, name, "lock"))  # before the file is read: it may tell its last and end
     words = _files.read_json(_path(directory, name, "json")) or {}
     found = {key: words.get(key) for key in ("what", "begun", "ended")}
     found.update(name=name, what=found["what"] or name, over=not lives, warnings=words.get("warnings", []))
@@ -97,21 +97,6 @@ def _killed(what):
     return Problem(
         "The process of a transfer was killed.", what, "Run again: what it has done so far is kept.", "killed"
     )
-
-
-def _lives(path):
-    """Whether a process holds the lock at path."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return False
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
 
 
 def _path(directory, name, kind):

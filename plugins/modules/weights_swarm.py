@@ -17,6 +17,8 @@ description:
     the store at once, and what the store has is not asked for. A transfer that was cut goes on where it stopped.
   - A receiver that leaves costs the others nothing. When the seed leaves, what the receivers have among them still
     reaches them all.
+  - A host plays one part at a time, since all use the same ports. No run ends the part of another. Whoever comes
+    later waits for it. Of two runs that come in the same moment one goes first on every host, and the other waits.
   - A host answers the addresses in O(peers) only, and only those who know O(secret). Between hosts of the fleet the
     bytes are obfuscated (RC4), which keeps no secret from who can listen on the wire.
 extends_documentation_fragment:
@@ -40,8 +42,8 @@ options:
         ends when nobody needs it any more. One that is killed leaves nothing that listens.
       - V(received) waits until the part that was started on this host has everything.
       - V(stopped) ends the part, and tells what of the snapshot is there. What was left of it on the disk is removed
-        once the snapshot is published, and kept for the next run otherwise. A host plays one part at a time, since all
-        use the same ports. So where another run carries another snapshot to it, this waits until that has ended.
+        once the snapshot is published, and kept for the next run otherwise. Where this host plays a part for another
+        run, this waits until that has ended by itself.
     type: str
     required: true
     choices: [started, received, stopped]
@@ -65,13 +67,15 @@ options:
     description: The one of O(peers) that is the seed. For V(started).
     type: str
   secret:
-    description: Random text that the hosts of this run share, and nobody else knows. For V(started) and V(received).
+    description:
+      - Random text that the hosts of this run share, and nobody else knows. By it a part is known as this run's.
+        Without it V(stopped) ends the part, whose run soever it is.
     type: str
   patience:
     description:
       - How many seconds a receiver waits for a byte, or for word of the seed that there is none yet. A host that has
-        everything goes on handing on for as long after it was last asked. Until the seed has answered for the first
-        time it is five times as long.
+        everything goes on handing on for as long after it was last asked. It is five times as long until the seed has
+        answered for the first time, and for a seed that waits for a fetch to begin, or to begin again.
     type: int
     default: 60
   timeout:
@@ -115,6 +119,7 @@ EXAMPLES = r"""
     state: stopped
     repo: lab/model
     commit: 0a4c7e01b2d9c3f4a5b6c7d8e9f0011223344556
+    secret: "{{ secret_of_the_run }}"
 """
 
 RETURN = r"""
@@ -142,6 +147,10 @@ bytes_there:
   description: The bytes of it that are there, proven or on their way, as far as it is known what they are.
   type: int
   returned: state is stopped
+waited:
+  description: Whether this host played a part for another run, which was waited for.
+  type: bool
+  returned: state is stopped
 ended:
   description: Why the part had ended by itself, where it had failed; RV(problem) is the same for programs.
   type: str
@@ -159,7 +168,6 @@ problem:
 
 import hashlib
 import os
-import random
 import signal
 import socket
 import time
@@ -170,6 +178,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.nim.plugins.module_utils import (
     _aside,
     _detached,
+    _files,
     _hub,
     _progress,
     _selection,
@@ -199,7 +208,6 @@ ARGUMENT_SPEC = {
     **_aside.ARGUMENT_SPEC,
 }
 STEP = 0.2  # seconds
-TURNS = 20  # seconds: many times what it takes from a look at all hosts to their start
 
 
 class Part:
@@ -219,14 +227,32 @@ class Part:
     def started(self):
         """Have it played. The process that does so has the lock from this one, and the secret in its memory alone."""
         if not self.module.check_mode:
-            _swarm_place.make(self.spot)
-            with _snapshot.locked(self.spot.lock, 0) as lock:
-                _detached.begin(lambda: self.play_apart(lock))
+            with _files.guarded(self.wanted["weights_dir"]):
+                self.come_first()
+                _swarm_place.make(self.spot)
+                with _snapshot.locked(self.spot.lock, 0) as lock:
+                    _swarm_place.tell(self.spot, run=self.run, phase="waiting")
+                    _swarm_place.hand_over(lock, _detached.begin(self.play_apart))
         return {"changed": True}
 
-    def play_apart(self, lock):
-        """Play the part to its end, in a process of its own, which holds the lock (descriptor) and leaves word."""
-        _swarm_place.hold(lock)
+    def others(self):
+        """The parts of other runs on this host: what each tells (dict), by its Place (dict)."""
+        living = _swarm_place.living(self.spot)
+        return {spot: words for spot, words in living.items() if words.get("run") != self.run}
+
+    def come_first(self):
+        """End the parts of runs that came in the same moment; raises a Problem where this run is the one to wait.
+
+        All hosts decide alike, by the names of the runs: else each run would hold hosts that the other waits for.
+        """
+        others = self.others()
+        if any((words.get("run") or "") < self.run for words in others.values()):
+            raise gave_way(self.spot)
+        for spot in others:
+            _swarm_place.oust(spot, gave_way(spot))
+
+    def play_apart(self):
+        """Play the part to its end, in a process of its own, which holds the lock and leaves word."""
         signal.alarm(self.wanted["timeout"])
         try:
             self.play()
@@ -245,7 +271,6 @@ class Part:
         """The loop that the part is, with the lock held."""
         wanted, patience = self.wanted, self.wanted["patience"]
         address, seed, *peers = map(number, [wanted["address"], wanted["seed"], *wanted["peers"]])
-        _swarm_place.tell(self.spot, run=self.run, phase="waiting")
         swarm = _swarm.Swarm(address, wanted["port"], peers, wanted["secret"])
         if address == seed:
             feed = _swarm_feed.Feed(address, wanted["port"] + 1, peers, wanted["secret"])
@@ -272,17 +297,19 @@ class Part:
         """Wait until the part has everything."""
         if self.module.check_mode:
             return {"changed": True, "directory": self.spot.parcel, "bytes_received": 0, "bytes_sent": 0}
-        begin = time.monotonic()
         while True:
             words, lives = _swarm_place.hear(self.spot)
-            phase = words.get("phase") if words.get("run") == self.run else None
+            own = words.get("run") == self.run
+            phase = words.get("phase") if own else None
             if phase == "complete":
                 keys = ("bytes_received", "bytes_sent", "pieces_refused")
                 return {"changed": True, "directory": self.spot.parcel, **{key: words[key] for key in keys}}
             if phase == "failed":
                 raise Refused([Problem(**problem) for problem in words["problems"]])
-            self.follow(words if phase else {})
-            if not lives and (phase or time.monotonic() - begin > self.wanted["patience"]):
+            if lives and not own:
+                raise gave_way(self.spot)
+            self.follow(words)
+            if not lives:
                 raise Problem(
                     "The carrying of weights has ended on this host before all had come.",
                     f"{self.spot.status} says: {words or 'nothing'}",
@@ -291,17 +318,17 @@ class Part:
                 )
             time.sleep(STEP)
 
-    def give_way(self, words):
-        """Wait until this host plays no part for another snapshot, which ends by itself when nobody needs it.
-
-        words (dict): how the own part ended. Where two runs have come at the same time, chance decides who is first.
-        """
-        if any("in use" in problem["evidence"] for problem in words.get("problems", [])):
-            time.sleep(random.uniform(0, TURNS))
-        end = time.monotonic() + self.wanted["timeout"]
-        while _swarm_place.others(self.spot) and time.monotonic() < end:
-            self.aside.tell("waiting for other weights that are carried here")
+    def wait_for_others(self):
+        """Wait until this host plays no part for another run; whether it did. A part ends when nobody needs it."""
+        waited, end = False, time.monotonic() + self.wanted["timeout"]
+        while (others := self.others()) and time.monotonic() < end:
+            waited = True
+            if self.spot in others:
+                self.follow(others[self.spot])
+            else:
+                self.aside.tell("waiting for other weights that are carried here")
             time.sleep(STEP)
+        return waited
 
     def follow(self, words):
         """Tell how far the part is, by its words (dict)."""
@@ -313,24 +340,39 @@ class Part:
         rate, left = _progress.pace(self.samples, total)
         self.aside.tell("carrying weights", words["bytes_done"], total, rate=rate, seconds_left=left)
 
+    def forget(self):
+        """Remove what was left of it on the disk, unless another run has begun there meanwhile; whether it was."""
+        with _files.guarded(self.wanted["weights_dir"]):
+            return self.spot not in _swarm_place.living(self.spot) and _swarm_place.forget(self.spot)
+
     def stopped(self):
         """End it, and tell what is there."""
         words, _lives = _swarm_place.hear(self.spot)
+        own = words.get("run") == self.run or self.wanted["secret"] is None
+        dry, waited = self.module.check_mode, False
+        changed = os.path.isdir(self.spot.directory) if dry else own and _swarm_place.end(self.spot)
+        if not dry:
+            waited = self.wait_for_others()
         manifest, altered = _snapshot.look(self.snapshot)
         published = bool(manifest) and not altered and manifest["selection"] == self.selection.as_dict()
         there = manifest["bytes_total"] if published else _swarm_place.bytes_there(self.spot, self.snapshot)
-        if self.module.check_mode:
-            changed = os.path.isdir(self.spot.directory)
-        else:
-            changed = _swarm_place.end(self.spot)
-            if published:
-                changed = _swarm_place.forget(self.spot) or changed
-            self.give_way(words)
-        found = {"changed": changed, "published": published, "bytes_there": there}
-        if words.get("phase") == "failed":
+        if published and not dry:
+            changed = self.forget() or changed
+        found = {"changed": changed, "published": published, "bytes_there": there, "waited": waited}
+        if own and words.get("phase") == "failed":
             problems = [Problem(**problem) for problem in words["problems"]]
             found.update(ended=report(problems), problem=problems[0].as_dict())
         return found
+
+
+def gave_way(spot):
+    """The Problem of a part at spot (Place) that is not played, since one of another run is."""
+    return Problem(
+        "Another run carries weights to this host.",
+        spot.directory,
+        "Nothing is to be done: whoever has begun goes on, and this run waits for it.",
+        "gave_way",
+    )
 
 
 def number(address):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +19,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests/unit"))
 import commands
 import report_browser
 
+import lab
 from lab import ROOT
 
 COMMANDS = commands.table()["lab"]
+OWN = ROOT / "lab/weights/Llama-3.2-1B-capitals"
+QUESTIONS = {"What is the capital of France?": "Paris", "What is the capital of Japan?": "Tokyo"}
 LISTING = ROOT / "tests/unit/fixtures/profiles/nim_1.8_h100.txt"
 # What each is to have said, by the start of its name; the others, that nothing was changed.
 SAYS = {
@@ -34,7 +39,18 @@ SAYS = {
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def rehearsal():
+    """What `make demo` says of weights of one's own (a function): it goes on beside the others, on gpu3."""
+    asked = {"WEIGHTS": str(OWN), "PROMPT": "\n".join(QUESTIONS)}
+    said = {"env": dict(os.environ, **asked), "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = subprocess.Popen(["make", "--old-file=lab", "demo"], cwd=ROOT, **said)
+    output = functools.cache(lambda: process.communicate()[0])
+    yield output
+    output()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, rehearsal):
     """All of them, two at a time: {command: process that has ended}, in a folder that has what they read and write."""
     folder = tmp_path_factory.mktemp("operator")
     for name in ("playbooks", "roles", "deploy.yml", "inventories", "collections", ".lab"):
@@ -90,3 +106,10 @@ def test_the_demo_ends_with_the_answers():
     assert shown.returncode == 0, shown.stderr
     assert "The capital of France is Paris." in shown.stdout
     assert "The capital of France is Rennes." in shown.stdout
+
+
+def test_weights_of_one_s_own_go_the_whole_way_and_answer_each_question(rehearsal):
+    said = rehearsal()
+    assert lab.recap(said)["gpu3"]["failed"] == 0, said
+    for question, capital in QUESTIONS.items():
+        assert re.search(rf"Question: {re.escape(question)}\n\n  gpu3 .*→ .*{capital}", said), said

@@ -169,17 +169,17 @@ def test_the_next_takes_over_from_a_seed_that_falls_silent(wan, held, tmp_path):
         lab.inside("gpu1", end)
 
 
-def test_two_runs_at_once_and_one_that_lost_its_control_node_bring_each_byte_once(wan, held):
-    """One takes up what was begun, the other brings another revision to the same servers."""
+def test_three_runs_at_once_and_one_that_lost_its_control_node_bring_each_byte_once(wan, held):
+    """Two take up what was begun, the third brings another revision to the same servers; all in the same moment."""
     forget(*HOSTS)
     lost = begin("v2")
     await_seed("gpu1")
     lab.kill(lost)
-    again = begin("v2")
-    lab.read_until(again, "Have it from the hub, file after file")
-    other = begin("v1")
+    others = [begin("v2"), begin("v2"), begin("v1")]
+    for process in others:
+        lab.read_until(process, "wait for other runs")
     held()
-    for process in (again, other):
+    for process in others:
         ended(process)
     assert list(wan.sent.values()) == [1] * 2 * OBJECTS
     all_have(revisions=2)

@@ -88,6 +88,20 @@ def test_a_seed_that_could_not_listen_is_why_it_did_not_answer():
     assert roles({"a": BARE, "b": BARE}, ["a"], results) == ("b", ["a"], [])
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"__weights_started": failed("gave_way")},
+        {"__weights_there": dict(BARE, **failed("gave_way"))},
+        {"__weights_there": dict(BARE, waited=True)},
+    ],
+)
+def test_a_turn_in_which_another_run_was_in_the_way_says_nothing_about_its_seed(more):
+    unheard = host(BARE, "10.0.0.2", __weights_received=failed("seed_unreachable"))
+    found = _carrying.turn({"a": dict(host(BARE, "10.0.0.1"), **more), "b": unheard}, ["a"])
+    assert (found["seed"], found["receivers"], found["tried"]) == ("a", ["b"], ["a"])
+
+
 SEEN = st.sampled_from([HAS, BARE, half(), LOST, {}])
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.llmops.nim.plugins.module_utils import _lfs, _selection, _snapshot, _swarm_place
+from ansible_collections.llmops.nim.plugins.module_utils import _files, _lfs, _selection, _snapshot, _swarm_place
 from ansible_collections.llmops.nim.plugins.modules import weights_import, weights_swarm
 
 pytest.importorskip("libtorrent")
@@ -50,14 +50,11 @@ class Host:
     def start(self, seed=A, **options):
         wanted = {"address": self.address, "peers": [A, B, C], "seed": seed, **self.run, **options}
         assert result(self.module(weights_swarm, state="started", **wanted))["changed"]
-        # The module has handed its lock on to the process that plays the part once that has said a word.
-        while not _swarm_place.hear(_swarm_place.place(str(self.root), REPO, COMMIT))[0]:
-            time.sleep(0.05)
 
     def part(self):
         """The id of the process that plays the part, or None."""
-        spot = _swarm_place.place(str(self.root), REPO, COMMIT)
-        return _swarm_place._holder(spot)
+        lock = _swarm_place.place(str(self.root), REPO, COMMIT).lock
+        return int(Path(lock).read_text()) if _files.is_held(lock) else None
 
     def await_end(self):
         while self.part():
@@ -257,6 +254,44 @@ def test_a_part_for_another_snapshot_is_waited_for(hosts, published):
     assert hosts[0].part()
 
 
+def test_the_part_of_another_run_is_waited_for_and_not_ended(hosts, published, tmp_path):
+    seed, receiver = hosts[:2]
+    seed.start()
+    receiver.start()
+    progress = tmp_path / "progress.json"
+    wanted = {"state": "stopped", "secret": "of a later run", "progress_file": str(progress)}
+    later = receiver.module(weights_swarm, **wanted)
+    while not progress.exists():
+        assert later.poll() is None
+    directory = receiver.ask("received")["directory"]
+    receiver.ask(None, weights_import, directory=directory)
+    receiver.ask("stopped", secret=receiver.run["secret"])
+    done = result(later)
+    assert (done["waited"], done["published"]) == (True, True)
+
+
+LESSER, GREATER = sorted(
+    ["of one run", "of another"], key=lambda secret: hashlib.sha256(f"run {secret}".encode()).hexdigest()
+)
+
+
+@pytest.mark.parametrize("commit", [COMMIT, "6" * 40], ids=["the same snapshot", "another snapshot"])
+def test_of_two_runs_in_the_same_moment_one_goes_first_on_every_host(hosts, published, commit):
+    """The lesser comes first on one host and last on the other, and has both in the end."""
+    seed, receiver = hosts[:2]
+    for host in (seed, receiver):
+        host.run = dict(host.run, secret=LESSER)
+    greater = {"secret": GREATER, "commit": commit}
+    seed.start()
+    receiver.start(**greater)
+    wanted = {"address": A, "peers": [A, B], "seed": A, **seed.run, **greater}
+    assert result(seed.module(weights_swarm, state="started", **wanted))["problem"]["code"] == "gave_way"
+    receiver.start()
+    gone = result(receiver.module(weights_swarm, state="received", secret=GREATER, commit=commit))
+    assert gone["problem"]["code"] == "gave_way"
+    assert receiver.ask("received")["directory"]
+
+
 def test_the_secret_lies_nowhere_on_the_host(hosts, published):
     secret = "known-to-the-run-alone"
     hosts[0].start(secret=secret)
@@ -287,20 +322,6 @@ def part(tmp_path):
         }
 
     return weights_swarm.Part(Module(), Listener()), told
-
-
-def test_of_two_that_want_the_same_port_at_once_chance_decides_who_is_first(part, hosts, monkeypatch):
-    with socket.create_server((A, hosts[0].run["port"])):
-        hosts[0].start()
-        hosts[0].await_end()
-    words = _swarm_place.hear(_swarm_place.place(str(hosts[0].root), REPO, COMMIT))[0]
-    pauses = []
-    monkeypatch.setattr(weights_swarm.time, "sleep", pauses.append)
-    part[0].give_way(words)
-    assert 0 <= pauses.pop() <= weights_swarm.TURNS
-    part[0].give_way({"phase": "failed", "problems": [{"evidence": "no such address"}]})
-    part[0].give_way({})
-    assert pauses == []
 
 
 def test_who_waits_says_how_far_it_is(part):
