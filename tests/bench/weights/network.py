@@ -71,7 +71,7 @@ class Site:
         self.hub = self._host("hub", 2)
         self.cache = self._host("cache", 3)
         self.hosts = [self._host(f"h{number:02}", 10 + number) for number in range(count)]
-        self.peak, self._watching = 0, None
+        self.peak, self._watching = 0, threading.Event()
 
     def _host(self, name, number):
         return Host(f"{self.name}-{name}", f"10.84.0.{number}", self.root / name)
@@ -108,6 +108,7 @@ class Site:
         sh(f"mount -o loop {image} {host.disk}")
 
     def __exit__(self, *_error):
+        self.unwatch()
         for host in (self.hub, self.cache, *self.hosts):
             host.kill()
         self._remove()
@@ -142,8 +143,8 @@ class Site:
 
     def _look(self, ended):
         while not ended.wait(0.1):
-            for host in self.hosts:
-                self.peak = max(self.peak, self.used(host))
+            with suppress(FileNotFoundError):  # the site is being taken down
+                self.peak = max(self.peak, *map(self.used, self.hosts))
 
     def unwatch(self):
         self._watching.set()

@@ -12,6 +12,7 @@ import argparse
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -85,6 +86,8 @@ def main():
     parser.add_argument("--name", default="a", help="of the site, where several runs are to go on at once")
     parser.add_argument("--folder", type=Path, help="where the disks are kept as images; without it, in memory")
     asked = parser.parse_args()
+    for ending in (signal.SIGINT, signal.SIGTERM):  # also in the background, where a shell has Ctrl-C ignored
+        signal.signal(ending, lambda *_: sys.exit("ended"))
     os.setpriority(os.PRIO_PROCESS, 0, -15)  # what else the machine has to do is no part of the time
     kept = ROOT / ".bench" / f"weights-{asked.name}-{asked.mebibytes}.jsonl"
     kept.parent.mkdir(exist_ok=True)
