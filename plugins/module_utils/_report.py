@@ -145,7 +145,7 @@ def benchmarks(entries):
             # The newest stands last.
             of_model.pop(one["release"], None)
             of_model[one["release"]] = one
-    kept = [one for releases in newest.values() for one in list(releases.values())[-2:]]
+    kept = [one for _model, releases in sorted(newest.items()) for one in list(releases.values())[-2:]]
     shared = ("host", "model", "release", "at")
     return [dict(point, **{key: one[key] for key in shared}) for one in kept for point in one["steps"]]
 

@@ -86,21 +86,32 @@ def memory(rows):
 
 
 def benchmarks(points):
-    """The chart (plotly's Figure, None without any) of tokens per second and of time to first token, over clients."""
+    """The chart (plotly's Figure, None without any) of tokens per second and of time to first token, over clients.
+
+    A host's model has a colour of its own, and the release before the present one is dotted.
+    """
     if not points:
         return None
     from plotly.subplots import make_subplots
 
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
+    colours, last = {}, {}
     names = dict.fromkeys((one["host"], one["model"], one["release"]) for one in points)
-    for name, colour in zip(names, _colours()):
+    unused = _colours()
+    for host, model, release in names:
+        colours[host, model] = colours.get((host, model)) or next(unused)
+        last[host, model] = release
+    for name in names:
         ours = [one for one in points if (one["host"], one["model"], one["release"]) == name]
-        clients = [one["concurrency"] for one in ours]
-        line = {"x": clients, "name": " ".join(name), "mode": "lines+markers", "marker_color": colour}
+        clients, present = [one["concurrency"] for one in ours], last[name[:2]] == name[2]
+        line = {"x": clients, "name": " ".join(name), "mode": "lines+markers"}
+        line.update(marker_color=colours[name[:2]], line_dash="solid" if present else "dot")
         figure.add_scatter(y=[one["throughput"] for one in ours], row=1, col=1, **line)
         figure.add_scatter(y=[one["ttft"][0] for one in ours], row=2, col=1, showlegend=False, **line)
     figure.update_layout(template="none", height=480, **_LOOK)
-    figure.update_xaxes(type="log", tickvals=sorted({one["concurrency"] for one in points}), gridcolor=FREE)
+    figure.update_xaxes(
+        type="log", tickvals=sorted({one["concurrency"] for one in points}), gridcolor=FREE, automargin=True
+    )
     figure.update_xaxes(title="clients at the same time", row=2, col=1)
     figure.update_yaxes(rangemode="tozero", gridcolor=FREE, automargin=True)
     figure.update_yaxes(title="tokens/s", row=1, col=1)

@@ -64,8 +64,8 @@ def test_what_a_person_looks_for_is_there(tmp_path, fleet):
     seen = looked(page)
     # ready, drain and soak; the release, others and free.
     assert seen["charts"] == 6
-    # Tokens per second and time to first token of a release and of the one before.
-    assert seen["lines"] == 4
+    # Tokens per second and time to first token of a release and, dotted, of the one before.
+    assert (seen["lines"], seen["dotted"]) == (4, 2)
     assert seen["up"] == ["gpu2", "gpu3", "gpu10", "首都-1"]
     assert seen["down"] == seen["up"][::-1]
 

@@ -16,8 +16,9 @@ LOOK = """<script>addEventListener("load", () => {
   const sort = document.querySelector("#fleet th button");
   const hosts = () => [...document.querySelectorAll("#fleet tbody tr")].map((row) => row.cells[0].textContent);
   sort.click(); const up = hosts(); sort.click(); const down = hosts();
+  const lines = [...document.querySelectorAll(".plotly-graph-div .main-svg .trace.scatter .js-line")];
   const seen = { up, down, charts: document.querySelectorAll(".plotly-graph-div .main-svg .trace.bars").length,
-    lines: document.querySelectorAll(".plotly-graph-div .main-svg .trace.scatter").length,
+    lines: lines.length, dotted: lines.filter((one) => getComputedStyle(one).strokeDasharray != "none").length,
     overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
     ink: getComputedStyle(document.querySelector(".plotly-graph-div .xtick text") ?? document.body).fill,
     outside: performance.getEntriesByType("resource").map((one) => one.name), title: document.title };
