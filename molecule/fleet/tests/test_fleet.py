@@ -65,7 +65,7 @@ def held():
 
 def wishes(revision, more):
     return dict(
-        fleet.variables(revision), weights_source="fleet", weights_fleet_patience=15, weights_retries=20, **more
+        fleet.variables(revision), weights_source="fleet", weights_fleet_patience=10, weights_retries=20, **more
     )
 
 
