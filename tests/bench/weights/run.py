@@ -87,7 +87,7 @@ def main():
     parser.add_argument("--folder", type=Path, help="where the disks are kept as images; without it, in memory")
     asked = parser.parse_args()
     for ending in (signal.SIGINT, signal.SIGTERM):  # also in the background, where a shell has Ctrl-C ignored
-        signal.signal(ending, lambda *_: sys.exit("ended"))
+        signal.signal(ending, lambda *_: sys.exit(1))
     os.setpriority(os.PRIO_PROCESS, 0, -15)  # what else the machine has to do is no part of the time
     kept = ROOT / ".bench" / f"weights-{asked.name}-{asked.mebibytes}.jsonl"
     kept.parent.mkdir(exist_ok=True)
@@ -115,4 +115,8 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except SystemExit as ended:
+        sys.stdout.flush()
+        os._exit(ended.code)  # threads that wait for hosts which are gone would go on for ever
