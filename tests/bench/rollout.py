@@ -166,7 +166,9 @@ def main():
     minutes = parser.parse_args().minutes
     introduction = INTRODUCTION.format(machine=page.machine(), load=os.getloadavg()[0], workers=WORKERS)
     print(introduction)
-    check(fleet.deploy("v2", nim_break_lock=True))
+    # Another model that still serves would leave the peer, which wants a whole GPU, without memory.
+    check(lab.playbook("../molecule/shared/bare", inventories=fleet.INVENTORIES))
+    check(fleet.deploy("v2"))
     check(fleet.deploy("v1"))
 
     def enough(running, begin):
