@@ -59,7 +59,7 @@ lint: .venv/dev.stamp
 	ruff format --check .
 	yamllint --strict .
 	antsibull-changelog lint
-	pre-commit validate-config
+	pre-commit validate-config .pre-commit-config.yaml
 	vermin --quiet --target=3.8- --no-tips plugins
 	ansible-lint --offline
 
