@@ -2,8 +2,10 @@
 
     make bench_weights            all candidates, at 64 MiB; an hour and a half
     python tests/bench/weights/run.py --only fleet nginx --steps kill held --runs 1 --name b
+    python tests/bench/weights/run.py --only git_lfs --mebibytes 512 --objects 16 --name c --folder /var/tmp/sites
 
-Needs root. What is measured is kept in .bench/, and the tables of docs/benchmarks.md are made from all that is there.
+Several go on at once, each by a --name of its own, where all that they wait for is their line. Needs root. What is
+measured is kept in .bench/, and the tables of docs/benchmarks.md are made from all that is there.
 """
 
 from __future__ import annotations
