@@ -8,6 +8,8 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
+import subprocess
 
 import pytest
 
@@ -88,6 +90,45 @@ def test_what_others_may_write_to_is_no_hard_link_and_is_proven(pair, blocks_sha
     os.remove(pair[1])
     with pytest.raises(Problem, match="went wrong"):
         _links.place(*pair, "0" * 64, hard=False)
+
+
+@pytest.fixture
+def btrfs(tmp_path):
+    """A directory on a file system that can share blocks, for the kernel's own word on it (Path)."""
+    image, place = tmp_path / "image", tmp_path / "btrfs"
+    with image.open("wb") as stream:
+        stream.truncate(256 * 2**20)
+    place.mkdir()
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    for command in (["mkfs.btrfs", "--quiet", image], ["mount", "-o", "loop", image, place]):
+        done = subprocess.run(command, env={"PATH": path}, stderr=subprocess.PIPE, text=True)
+        if done.returncode:
+            pytest.skip(f"no btrfs to be had here: {done.stderr}")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def used(place):
+    """The bytes that are taken on the disk of place (Path)."""
+    os.sync()
+    disk = os.statvfs(place)
+    return (disk.f_blocks - disk.f_bfree) * disk.f_frsize
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("mkfs.btrfs", path="/usr/sbin:/sbin"), reason="needs root, and mkfs.btrfs"
+)
+def test_blocks_are_shared_where_the_file_system_can(btrfs, no_links):
+    content, size = os.urandom(2**20), 2**24
+    source, target = btrfs / "source", btrfs / "target"
+    source.write_bytes(content * 16)
+    before = used(btrfs)
+    assert _links.shares(str(btrfs)) is True
+    assert _links.place(str(source), str(target), hashlib.sha256(content * 16).hexdigest()) is True
+    assert used(btrfs) - before < size / 4
+    assert target.read_bytes() == content * 16
+    source.write_bytes(b"altered")
+    assert target.stat().st_size == size
 
 
 def test_another_failure_is_no_reason_to_copy(pair):
