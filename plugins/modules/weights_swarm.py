@@ -208,6 +208,7 @@ ARGUMENT_SPEC = {
     **_aside.ARGUMENT_SPEC,
 }
 STEP = 0.2  # seconds
+LOOKS = 1  # second: others look at a lock now and then, and have it for as long as that takes
 
 
 class Part:
@@ -230,7 +231,7 @@ class Part:
             with _files.guarded(self.wanted["weights_dir"]):
                 self.come_first()
                 _swarm_place.make(self.spot)
-                with _snapshot.locked(self.spot.lock, 0) as lock:
+                with _snapshot.locked(self.spot.lock, LOOKS) as lock:
                     _swarm_place.tell(self.spot, run=self.run, phase="waiting")
                     _swarm_place.hand_over(lock, _detached.begin(self.play_apart))
         return {"changed": True}
