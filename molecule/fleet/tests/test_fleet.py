@@ -123,9 +123,9 @@ def test_a_run_that_changes_nothing_says_so(wan):
     assert not wan.sent
 
 
-def test_a_server_that_vanishes_costs_the_others_time_alone(wan, held):
+def test_a_server_that_vanishes_costs_the_others_time_alone(wan, held, tmp_path):
     """And meanwhile nobody is answered who does not belong to the fleet."""
-    process = begin("v2")
+    process = begin("v2", environment=fleet.impatient(tmp_path))
     await_part("gpu1")
     for port in (6881, 6882):
         ask = f"exec 3<>/dev/tcp/10.83.0.11/{port}; printf 'GET /offers/ HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3 | wc -c"
