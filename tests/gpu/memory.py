@@ -17,15 +17,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "collections"))
+
+from ansible_collections.llmops.nim.plugins.module_utils import _checkpoint_facts, _contract, _memory
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "collections"))
-
-from ansible_collections.llmops.nim.plugins.module_utils import (  # noqa: E402
-    _checkpoint_facts,
-    _contract,
-    _memory,
-)
-
 MIB = 1024**2
 LENGTHS = (2048, 16384, 65536, 131072)
 PROMPT, ANSWER = 2048, 64

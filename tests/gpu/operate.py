@@ -81,7 +81,7 @@ def spec_without_driver():
         spec.write_text(whole)
 
 
-class stranger:  # noqa: N801
+class stranger:
     """A process that holds memory (MiB) of a GPU, as others do who know nothing of us."""
 
     def __init__(self, gpu, mib):

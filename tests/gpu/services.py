@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import shutil
 import socket
@@ -18,10 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "lab"), str(ROOT / "lab/images/hub")]
 
-import hub  # noqa: E402
-import images  # noqa: E402
-import registry  # noqa: E402
-import seed  # noqa: E402
+hub, images, registry, seed = map(importlib.import_module, ("hub", "images", "registry", "seed"))
 
 # Loopback addresses: nothing of this can be reached from elsewhere.
 ADDRESSES = {"nvcr.lab": "127.83.0.2", "hub.lab": "127.83.0.3"}

@@ -13,7 +13,7 @@ import pytest
 from lab_nim import contract
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
-import registry  # noqa: E402
+import registry
 
 BUILT = {
     "rootfs": {"diff_ids": ["sha256:0"]},
