@@ -104,14 +104,14 @@ def test_each_line_of_what_is_asked_is_a_question(given, questions):
 
 def test_the_demo_shows_the_answer_to_each(monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(LAB))
-    show = importlib.import_module("show")
+    monkeypatch.setenv("PROMPT", "Where was it?\n日本の首都は?")
+    show = importlib.reload(importlib.import_module("show"))
     model = {"name": "own", "port": 8010, "weights": {"repo": "lab/own"}}
-    monkeypatch.setattr(show, "QUESTIONS", ["Where?", "日本の首都は?"])
     monkeypatch.setattr(show, "models", lambda _own: iter([("gpu3", "192.0.2.13", model)]))
     monkeypatch.setattr(show, "ask", lambda address, _model, question: f"{address} says of {question}")
     show.main(own=True)
     told = capsys.readouterr().out
-    for question in show.QUESTIONS:
+    for question in ("Where was it?", "日本の首都は?"):
         assert f"Question: {question}" in told
         assert f"→ 192.0.2.13 says of {question}" in told
     assert "--limit gpu3" in told
