@@ -15,6 +15,8 @@ _OWN = {*_patience.PASSING, "hub_tls", "disk_too_small", "disk_full", "locked", 
 _OWN |= {"file_system_unfit", "libtorrent_missing", "cannot_listen", "killed", "part_gone", "seed_gone"}
 # What the tasks of a turn leave in a host's variables.
 _RESULTS = ("__weights_started", "__weights_fetched", "__weights_received", "__weights_imported")
+# How many turns may count for nobody, so that an end comes whatever is told.
+_VOID = 10
 _LOST = "The hosts that have the weights, or were to have them, were lost. Run again: what has come is kept."
 
 
@@ -37,16 +39,17 @@ def turn(hosts, tried=()):
     """The next turn in the carrying of a snapshot (dict): parts(), and what follows from them for each host.
 
     hosts: the variables of each host (dict of name to mapping), in which modules of this turn and the last have left
-    their results, and C(__weights_address). tried: the seeds of earlier turns.
+    their results, and C(__weights_address). tried: the seeds of earlier turns; None for a turn that says nothing about
+    its seed, since another run had some of the hosts.
 
     fetches: whether the seed has to have it from the hub. addresses: of all that take part, the seed's first. tried:
     with the seed of this turn. said: for people (str).
     """
     there = {host: variables.get("__weights_there") or {} for host, variables in hosts.items()}
     results = [variables.get(key) or {} for key in _RESULTS for variables in hosts.values()]
-    if _another_was_in_the_way(there, results):  # so that the last turn says nothing about its seed
+    if tried and list(tried).count(None) < _VOID and _another_was_in_the_way(there, results):
         there = {host: {key: value for key, value in seen.items() if key != "problem"} for host, seen in there.items()}
-        tried, results = tried[:-1], []
+        tried, results = [*tried[:-1], None], []
     found = parts(there, tried, results)
     seed, receivers = found["seed"], found["receivers"]
     taking = [seed, *receivers] if seed else []

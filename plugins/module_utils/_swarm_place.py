@@ -82,6 +82,12 @@ def end(spot):
         return True
 
 
+def unsay(spot):
+    """Remove the word of a part that was ended at spot, which has been heard: it says nothing about a later one."""
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(spot.status)
+
+
 def forget(spot):
     """Remove all that lies at spot; whether there was something."""
     if not os.path.isdir(spot.directory):

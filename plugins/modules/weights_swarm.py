@@ -17,8 +17,9 @@ description:
     the store at once, and what the store has is not asked for. A transfer that was cut goes on where it stopped.
   - A receiver that leaves costs the others nothing. When the seed leaves, what the receivers have among them still
     reaches them all.
-  - A host plays one part at a time, since all use the same ports. No run ends the part of another. Whoever comes
-    later waits for it. Of two runs that come in the same moment one goes first on every host, and the other waits.
+  - A host plays one part at a time, since all use the same ports. A run that finds the part of another waits for it. Of
+    two runs that come in the same moment one goes first on every host. What the other has begun there ends, and goes on
+    afterwards.
   - A host answers the addresses in O(peers) only, and only those who know O(secret). Between hosts of the fleet the
     bytes are obfuscated (RC4), which keeps no secret from who can listen on the wire.
 extends_documentation_fragment:
@@ -341,6 +342,18 @@ class Part:
         rate, left = _progress.pace(self.samples, total)
         self.aside.tell("carrying weights", words["bytes_done"], total, rate=rate, seconds_left=left)
 
+    def end(self):
+        """End the own part, or without a secret whosever it is: (whether there was one, its last words (dict))."""
+        if not os.path.isdir(self.spot.directory):
+            return False, {}
+        with _files.guarded(self.wanted["weights_dir"]):
+            if self.wanted["secret"] is not None and _swarm_place.hear(self.spot)[0].get("run") != self.run:
+                return False, {}
+            ended = _swarm_place.end(self.spot)
+            words, _lives = _swarm_place.hear(self.spot)
+            _swarm_place.unsay(self.spot)
+            return ended, words
+
     def forget(self):
         """Remove what was left of it on the disk, unless another run has begun there meanwhile; whether it was."""
         with _files.guarded(self.wanted["weights_dir"]):
@@ -348,19 +361,16 @@ class Part:
 
     def stopped(self):
         """End it, and tell what is there."""
-        words, _lives = _swarm_place.hear(self.spot)
-        own = words.get("run") == self.run or self.wanted["secret"] is None
-        dry, waited = self.module.check_mode, False
-        changed = os.path.isdir(self.spot.directory) if dry else own and _swarm_place.end(self.spot)
-        if not dry:
-            waited = self.wait_for_others()
+        dry = self.module.check_mode
+        changed, words = (os.path.isdir(self.spot.directory), {}) if dry else self.end()
+        waited = not dry and self.wait_for_others()
         manifest, altered = _snapshot.look(self.snapshot)
         published = bool(manifest) and not altered and manifest["selection"] == self.selection.as_dict()
         there = manifest["bytes_total"] if published else _swarm_place.bytes_there(self.spot, self.snapshot)
         if published and not dry:
             changed = self.forget() or changed
         found = {"changed": changed, "published": published, "bytes_there": there, "waited": waited}
-        if own and words.get("phase") == "failed":
+        if words.get("phase") == "failed":
             problems = [Problem(**problem) for problem in words["problems"]]
             found.update(ended=report(problems), problem=problems[0].as_dict())
         return found

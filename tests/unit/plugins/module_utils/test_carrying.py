@@ -99,7 +99,16 @@ def test_a_seed_that_could_not_listen_is_why_it_did_not_answer():
 def test_a_turn_in_which_another_run_was_in_the_way_says_nothing_about_its_seed(more):
     unheard = host(BARE, "10.0.0.2", __weights_received=failed("seed_unreachable"))
     found = _carrying.turn({"a": dict(host(BARE, "10.0.0.1"), **more), "b": unheard}, ["a"])
-    assert (found["seed"], found["receivers"], found["tried"]) == ("a", ["b"], ["a"])
+    assert (found["seed"], found["receivers"], found["tried"]) == ("a", ["b"], [None, "a"])
+
+
+def test_turns_that_say_nothing_come_to_an_end():
+    held_up = dict(host(dict(BARE, waited=True), "10.0.0.1"), __weights_fetched=failed("no_access"))
+    turns, found = 0, {"tried": [], "seed": "a"}
+    while found["seed"]:
+        found, turns = _carrying.turn({"a": held_up}, found["tried"]), turns + 1
+        assert turns < 100
+    assert (found["left"], found["why"]) == (["a"], "because no_access")
 
 
 SEEN = st.sampled_from([HAS, BARE, half(), LOST, {}])

@@ -194,6 +194,7 @@ def test_an_altered_file_is_refused_and_named(hosts, published):
     assert file["path"] in refused["msg"]
     assert not os.path.exists(_lfs.object_path(str(hosts[1].root), file["sha256"]))
     assert hosts[1].ask("stopped")["problem"]["code"] == "object_altered"
+    assert "problem" not in hosts[1].ask("stopped")
 
 
 def test_nobody_answers(hosts):
