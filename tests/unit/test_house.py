@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,27 @@ def test_the_page_on_security_names_the_places_that_the_scenario_searches_for():
 def test_the_lab_s_nim_shares_no_code_with_the_collection():
     for path in (ROOT / "lab/images/nim").rglob("*.py"):
         assert "ansible_collections" not in path.read_text()
+
+
+def booleans():
+    """The names (set of str) of all that can be set to true or false: for a run, a host, or a role."""
+    specified = [load("playbooks/meta/argument_specs.yml")["argument_specs"]]
+    specified += [load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"] for role in ROLES]
+    entries = [entry.get("options", {}) for entries in specified for entry in entries.values()]
+    return {name for options in entries for name, option in options.items() if option.get("type") == "bool"}
+
+
+def test_no_is_no_also_where_it_is_text():
+    """What -e NAME=false gives is the text false, which Jinja takes for true, and Ansible for no condition at all."""
+    name = rf"\b(?:{'|'.join(sorted(booleans()))})\b(?: \| default\((?:[^()]|\([^()]*\))*\))?"
+    # A module reads its own options, and true has many names to it.
+    read = re.compile(rf'^[\w ]+: "{{{{ {name} }}}}"$|{name} \| bool\b|^ *(?:- )?{name}:')
+    lines = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for folder in ("playbooks", "roles")
+        for path in sorted((ROOT / folder).rglob("*.yml"))
+        if not {"meta", "defaults"} & set(path.parts)
+        for line in path.read_text().splitlines()
+        if re.search(name, re.sub(r"(^|\s)#.*", "", line)) and not read.search(line)
+    ]
+    assert lines == []
