@@ -74,8 +74,7 @@ browser: .venv/dev.stamp
 
 # The alerts, as the distribution's Prometheus fires them.
 watch: .venv/dev.stamp
-	./lab/prepare tools
-	./lab/prepare prometheus
+	./lab/prepare tools prometheus
 	pytest --numprocesses auto tests/watch
 
 unit38: .venv/dev.stamp
@@ -89,7 +88,7 @@ endif
 # Another by name, since it fetches AIPerf, of a gigabyte: make molecule SCENARIOS=secrets
 SCENARIOS ?= default generations faults weights airgap fleet rollout
 molecule: .venv/dev.stamp
-	for what in engine browser prometheus; do ./lab/prepare $$what || exit 1; done
+	./lab/prepare engine browser prometheus
 	for scenario in $(SCENARIOS); do \
 	    molecule reset --scenario-name $$scenario && \
 	    molecule test --scenario-name $$scenario --destroy never || exit 1; \
@@ -99,12 +98,15 @@ sanity: .venv/dev.stamp
 	tests/sanity
 	tests/galaxy
 
-# What computes goes on beside molecule, which mostly waits; what it says comes at the end. A shell lets what it starts
-# beside itself ignore Ctrl-C, which env takes back.
+# The lab needs little of what the tests do, so it comes up while that is installed. What computes goes on beside molecule,
+# which mostly waits; what it says comes at the end. A shell lets what it starts beside itself ignore Ctrl-C, which env
+# takes back.
 COMPUTES := lint unit unit38 browser watch sanity
-test: .venv/dev.stamp
-	for what in engine browser prometheus; do ./lab/prepare $$what || exit 1; done
+test: .venv/run.stamp
+	./lab/prepare tools engine browser prometheus
 	mkdir -p build
+	env --default-signal $(MAKE) lab >build/lab.log 2>&1 & \
+	    $(MAKE) .venv/dev.stamp; made=$$?; wait $$! || { cat build/lab.log; exit 1; }; exit $$made
 	env --default-signal nice -n 19 $(MAKE) $(COMPUTES) >build/computed.log 2>&1 & \
 	    $(MAKE) molecule; waited=$$?; wait $$!; computed=$$?; cat build/computed.log; exit $$((waited | computed))
 	$(MAKE) clean_lab
