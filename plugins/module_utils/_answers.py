@@ -14,16 +14,6 @@ import statistics
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 from ansible_collections.llmops.nim.plugins.module_utils._repetition import is_repetition
 
-# One question and what its answer has to be.
-CHECK_OPTIONS = {
-    "prompt": {"type": "str", "required": True},
-    "expect": {"type": "str", "required": True},
-    "reject": {"type": "str"},
-    "min_chars": {"type": "int", "default": 1},
-    "max_tokens": {"type": "int", "default": 64, "no_log": False},
-    "finish_reason": {"type": "list", "elements": "str"},
-}
-
 # Asked when nim_models names no question: any text at all will do.
 ANY_ANSWER = {
     "prompt": "What is the capital of France?",
@@ -78,7 +68,7 @@ _FAULTS = {
 
 
 def expectation(check, name="expect"):
-    """The compiled regular expression check[name] (check: dict of CHECK_OPTIONS); raises Problem for a broken one."""
+    """The compiled check[name] (check: of _models.CHECK_OPTIONS); raises Problem for a broken regular expression."""
     try:
         return re.compile(check[name])
     except re.error as error:
@@ -93,8 +83,8 @@ def expectation(check, name="expect"):
 def verdicts(check, text, finish_reason, models, wished):
     """What each test says of an answer: dict, name → C(ok) or what is wrong, all str. Only what was tested is in it.
 
-    check: dict of CHECK_OPTIONS. text: the answer (str). finish_reason: str or None. models: the ids that the answer
-    bears (iterable of str). wished: the id that was asked for (str).
+    check: dict of _models.CHECK_OPTIONS. text: the answer (str). finish_reason: str or None. models: the ids that the
+    answer bears (iterable of str). wished: the id that was asked for (str).
     """
     expect, stripped = expectation(check), text.strip()
     found = {

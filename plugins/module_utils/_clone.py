@@ -18,7 +18,7 @@ import re
 import signal
 import subprocess
 
-from ansible_collections.llmops.nim.plugins.module_utils import _hub, _hub_files, _lfs, _patience
+from ansible_collections.llmops.nim.plugins.module_utils import _hub, _hub_files, _lfs, _lfs_failures, _patience
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 
 Entry = collections.namedtuple("Entry", "path blob size")
@@ -88,8 +88,8 @@ class Clone:
         """Raise a Problem unless git-lfs is installed."""
         rc, _out, err = _hub.git(self._run, *self.hub, self.token, ["lfs", "version"])
         if rc:
-            if _lfs.is_killed(err):
-                raise _lfs.killed(err, self.token)
+            if _lfs_failures.is_killed(err):
+                raise _lfs_failures.killed(err, self.token)
             what = "git-lfs is not installed on this host."
             raise Problem(what, _hub.redact(err, self.token), "Install git-lfs.", "git_lfs_missing")
 

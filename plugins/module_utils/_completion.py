@@ -25,7 +25,6 @@ else:
 
 from ansible_collections.llmops.nim.plugins.module_utils._answers import (
     ANY_ANSWER,
-    CHECK_OPTIONS,
     expectation,
     median_ttft,
     problems,
@@ -35,6 +34,7 @@ from ansible_collections.llmops.nim.plugins.module_utils._answers import (
     verdicts,
 )
 from ansible_collections.llmops.nim.plugins.module_utils._failures import explain, told_of
+from ansible_collections.llmops.nim.plugins.module_utils._models import CHECK_OPTIONS
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 
 ARGUMENTS = {

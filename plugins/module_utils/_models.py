@@ -8,7 +8,6 @@ Private to the collection: breaking changes at any time.
 
 from __future__ import annotations
 
-from ansible_collections.llmops.nim.plugins.module_utils._answers import CHECK_OPTIONS
 from ansible_collections.llmops.nim.plugins.module_utils._contract import CONTRACTS
 
 NIM_HOME = "/var/lib/nim"
@@ -25,6 +24,16 @@ ALL_ADDRESSES, REMOTE_CODE, ROOT = ALLOWANCES = ("all_addresses", "remote_code",
 
 # What the labels of this collection's containers begin with.
 LABEL = "llmops.nim."
+
+# One question and what its answer has to be.
+CHECK_OPTIONS = {
+    "prompt": {"type": "str", "required": True},
+    "expect": {"type": "str", "required": True},
+    "reject": {"type": "str"},
+    "min_chars": {"type": "int", "default": 1},
+    "max_tokens": {"type": "int", "default": 64, "no_log": False},
+    "finish_reason": {"type": "list", "elements": "str"},
+}
 
 # Documented for users in plugins/doc_fragments/nim_models.py; a unit test holds the two equal.
 MODEL_OPTIONS = {

@@ -202,6 +202,7 @@ from ansible_collections.llmops.nim.plugins.module_utils import (
     _files,
     _hub,
     _lfs,
+    _lfs_failures,
     _links,
     _patience,
     _progress,
@@ -434,14 +435,14 @@ class Run:
             worked, text = clone.fetch_objects(
                 self.wanted["transfers"], self.wanted["retries"], [entries[path] for path in pointers], progress
             )
-            wrong = _lfs.mismatched(text)
+            wrong = _lfs_failures.mismatched(text)
             _lfs.discard(clone.incomplete, wrong)
             if wrong - suspects:  # bytes that an earlier run left may be at fault: once more, from the first byte
                 suspects.update(wrong)
                 return attempt()
             if worked:
                 return None
-            problem = _lfs.explain(text, paths, *clone.hub, self.commit, self.token)
+            problem = _lfs_failures.explain(text, paths, *clone.hub, self.commit, self.token)
             left = _lfs.missing(store, missing)
             if problem.code == _hub.UNKNOWN and left:
                 return clone.asked_for(paths[min(left).oid], problem)
@@ -454,7 +455,9 @@ class Run:
             raise problem
         wrong = _lfs.prove(store, missing) | {pointer.oid for pointer in _lfs.missing(store, missing)}
         if wrong:
-            raise _lfs.corrupt(wrong, paths, "git-lfs took it; its sha256 is another, and it is out of the store again")
+            raise _lfs_failures.corrupt(
+                wrong, paths, "git-lfs took it; its sha256 is another, and it is out of the store again"
+            )
 
     def content(self, pointer):
         """The object's bytes."""

@@ -7,7 +7,6 @@ import pytest
 
 from ansible_collections.llmops.nim.plugins.module_utils._answers import (
     ANY_ANSWER,
-    CHECK_OPTIONS,
     expectation,
     median_ttft,
     problems,
@@ -16,6 +15,7 @@ from ansible_collections.llmops.nim.plugins.module_utils._answers import (
     unserved,
     verdicts,
 )
+from ansible_collections.llmops.nim.plugins.module_utils._models import CHECK_OPTIONS
 from ansible_collections.llmops.nim.plugins.module_utils._problem import Problem
 
 
