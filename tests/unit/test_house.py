@@ -89,25 +89,34 @@ def test_the_lab_s_nim_shares_no_code_with_the_collection():
         assert "ansible_collections" not in path.read_text()
 
 
-def booleans():
-    """The names (set of str) of all that can be set to true or false: for a run, a host, or a role."""
+def options_of(*kinds):
+    """The names (set of str) of all that is of these types, for a run, a host, or a role."""
     specified = [load("playbooks/meta/argument_specs.yml")["argument_specs"]]
     specified += [load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"] for role in ROLES]
     entries = [entry.get("options", {}) for entries in specified for entry in entries.values()]
-    return {name for options in entries for name, option in options.items() if option.get("type") == "bool"}
+    return {name for options in entries for name, option in options.items() if option.get("type") in kinds}
+
+
+def lines_with(pattern, but=None):
+    """The lines of playbooks and roles, comments and defaults apart, with a pattern in them, and not the other."""
+    return [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for folder in ("playbooks", "roles")
+        for path in sorted((ROOT / folder).rglob("*"))
+        if path.suffix in (".yml", ".j2") and not {"meta", "defaults"} & set(path.parts)
+        for line in path.read_text().splitlines()
+        if re.search(pattern, re.sub(r"(^|\s)#.*", "", line)) and not (but and re.search(but, line))
+    ]
 
 
 def test_no_is_no_also_where_it_is_text():
     """What -e NAME=false gives is the text false, which Jinja takes for true, and Ansible for no condition at all."""
-    name = rf"\b(?:{'|'.join(sorted(booleans()))})\b(?: \| default\((?:[^()]|\([^()]*\))*\))?"
+    name = rf"\b(?:{'|'.join(sorted(options_of('bool')))})\b(?: \| default\((?:[^()]|\([^()]*\))*\))?"
     # A module reads its own options, and true has many names to it.
-    read = re.compile(rf'^[\w ]+: "{{{{ {name} }}}}"$|{name} \| bool\b|^ *(?:- )?{name}:')
-    lines = [
-        f"{path.relative_to(ROOT)}: {line.strip()}"
-        for folder in ("playbooks", "roles")
-        for path in sorted((ROOT / folder).rglob("*.yml"))
-        if not {"meta", "defaults"} & set(path.parts)
-        for line in path.read_text().splitlines()
-        if re.search(name, re.sub(r"(^|\s)#.*", "", line)) and not read.search(line)
-    ]
-    assert lines == []
+    assert lines_with(name, but=rf'^[\w ]+: "{{{{ {name} }}}}"$|{name} \| bool\b|^ *(?:- )?{name}:') == []
+
+
+def test_a_number_is_one_also_where_it_is_text():
+    """What -e NAME=2 gives is text, which is not compared with a number."""
+    name = rf"\b(?:{'|'.join(sorted(options_of('int', 'float')))})\b"
+    assert lines_with(rf"{name} (?:[<>]|[!=]=)") == []
