@@ -87,6 +87,8 @@ endif
 # One lab for all scenarios; each makes its servers bare first. The reset makes molecule forget runs of before.
 # Another by name, since it fetches AIPerf, of a gigabyte: make molecule SCENARIOS=secrets
 SCENARIOS ?= default generations faults weights airgap fleet rollout
+# The half of them that make test runs at the same time as the others, in a lab of its own: each mostly waits.
+APART := rollout weights fleet airgap
 molecule: .venv/dev.stamp
 	./lab/prepare engine browser prometheus
 	for scenario in $(SCENARIOS); do \
@@ -98,17 +100,14 @@ sanity: .venv/dev.stamp
 	tests/sanity
 	tests/galaxy
 
-# The lab needs little of what the tests do, so it comes up while that is installed. What computes goes on beside molecule,
-# which mostly waits; what it says comes at the end. A shell lets what it starts beside itself ignore Ctrl-C, which env
-# takes back.
+# The lab needs little of what the tests do, so it comes up while that is installed. What computes goes on beside molecule's
+# two halves, at the lowest priority.
 COMPUTES := lint unit unit38 browser watch sanity
 test: .venv/run.stamp
 	./lab/prepare tools engine browser prometheus
-	mkdir -p build
-	env --default-signal $(MAKE) lab >build/lab.log 2>&1 & \
-	    $(MAKE) .venv/dev.stamp; made=$$?; wait $$! || { cat build/lab.log; exit 1; }; exit $$made
-	env --default-signal nice -n 19 $(MAKE) $(COMPUTES) >build/computed.log 2>&1 & \
-	    $(MAKE) molecule; waited=$$?; wait $$!; computed=$$?; cat build/computed.log; exit $$((waited | computed))
+	tests/side_by_side "python=$(MAKE) .venv/dev.stamp" "lab=$(MAKE) lab"
+	tests/side_by_side "molecule=$(MAKE) molecule SCENARIOS='$(filter-out $(APART),$(SCENARIOS))'" \
+	    "apart=$(SUDO) lab/apart $(MAKE) molecule SCENARIOS='$(APART)'" "computed=nice -n 19 $(MAKE) $(COMPUTES)"
 	$(MAKE) clean_lab
 
 # Not for CI. It takes the ansible-playbook of .venv, or the one on PATH.

@@ -131,6 +131,12 @@ def recap(output):
     return {host: {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", rest)} for host, rest in lines}
 
 
+def failures(output):
+    """The tasks of a run that failed somewhere, with all they said: str, and nothing else of what may be long."""
+    tasks = re.split(r"^(?=TASK |PLAY )", output, flags=re.MULTILINE)
+    return "".join(task for task in tasks if re.search(r"^(?:fatal|failed): ", task, re.MULTILINE))
+
+
 def run(host, script):
     """A shell script run as root on a server of the lab; its output."""
     command = ["ssh", "-F", str(SSH_CONFIG), host, "sudo sh -s"]

@@ -112,5 +112,6 @@ def test_the_demo_ends_with_the_answers():
 def test_weights_of_one_s_own_go_the_whole_way_and_answer_each_question(rehearsal):
     said = rehearsal()
     assert "gpu3" in lab.recap(said), said
+    assert not lab.failures(said), lab.failures(said)
     for question, capital in QUESTIONS.items():
         assert re.search(rf"Question: {re.escape(question)}\n\n  gpu3 .*→ .*{capital}", said), said
