@@ -101,13 +101,13 @@ sanity: .venv/dev.stamp
 	tests/galaxy
 
 # The lab needs little of what the tests do, so it comes up while that is installed. What computes goes on beside molecule's
-# two halves, at the lowest priority.
+# two halves, at a lower priority.
 COMPUTES := lint unit unit38 browser watch sanity
 test: .venv/run.stamp
 	./lab/prepare tools engine browser prometheus
 	tests/side_by_side "python=$(MAKE) .venv/dev.stamp" "lab=$(MAKE) lab"
 	tests/side_by_side "molecule=$(MAKE) molecule SCENARIOS='$(filter-out $(APART),$(SCENARIOS))'" \
-	    "apart=$(SUDO) lab/apart $(MAKE) molecule SCENARIOS='$(APART)'" "computed=nice -n 19 $(MAKE) $(COMPUTES)"
+	    "apart=$(SUDO) lab/apart $(MAKE) molecule SCENARIOS='$(APART)'" "computed=nice -n 10 $(MAKE) --keep-going $(COMPUTES)"
 	$(MAKE) clean_lab
 
 # Not for CI. It takes the ansible-playbook of .venv, or the one on PATH.

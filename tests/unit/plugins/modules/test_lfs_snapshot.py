@@ -647,7 +647,7 @@ def test_a_killed_run_is_resumed_from_the_byte_where_it_stopped(hub, run, store)
     model(hub)
     hub.hold = (120_000, threading.Event())
     process = spawn(store, hub, transfers=1)
-    assert hub.holding.acquire(timeout=20)
+    assert hub.holding.acquire(timeout=120)
     incomplete = store / "lab--model" / "git" / "lfs" / "incomplete"
     on_disk = threading.Event()
     while not any(path.stat().st_size == 120_000 for path in incomplete.glob("*")):
@@ -667,8 +667,8 @@ def test_a_fetch_goes_on_when_its_connection_ends(hub, run, store):
     model(hub)
     hub.hold = (1000, threading.Event())
     process = spawn(store, hub)
-    assert hub.holding.acquire(timeout=20)
-    assert hub.holding.acquire(timeout=20)
+    assert hub.holding.acquire(timeout=120)
+    assert hub.holding.acquire(timeout=120)
     os.killpg(process.pid, signal.SIGHUP)  # as sshd does to what it has started
     process.wait()
     process.stdout.close()
@@ -683,10 +683,10 @@ def test_downloads_that_outlive_their_run_are_waited_for(hub, run, store):
     model(hub)
     hub.hold = (1000, threading.Event())
     process = spawn(store, hub)
-    assert hub.holding.acquire(timeout=20)
-    assert hub.holding.acquire(timeout=20)
+    assert hub.holding.acquire(timeout=120)
+    assert hub.holding.acquire(timeout=120)
     os.kill(holder(store), signal.SIGKILL)  # that one alone: git-lfs goes on
-    assert json.loads(process.communicate(timeout=60)[0])["problem"]["code"] == "killed"
+    assert json.loads(process.communicate(timeout=120)[0])["problem"]["code"] == "killed"
     refused(run(lock_timeout=0), "locked")
     hub.hold[1].set()
     assert run()["changed"] is True
@@ -736,7 +736,7 @@ def test_two_runs_at_once(hub, run, store, monkeypatch):
     commit = model(hub)
     hub.hold = (1000, threading.Event())
     first = spawn(store, hub)
-    assert hub.holding.acquire(timeout=20)
+    assert hub.holding.acquire(timeout=120)
     refused(run(lock_timeout=0), "locked", str(holder(store)), "lock_timeout")
     pause = time.sleep
 
@@ -746,7 +746,7 @@ def test_two_runs_at_once(hub, run, store, monkeypatch):
 
     monkeypatch.setattr(time, "sleep", wait)
     assert run()["changed"] is False
-    assert json.loads(first.communicate(timeout=60)[0])["changed"] is True
+    assert json.loads(first.communicate(timeout=120)[0])["changed"] is True
     assert len(hub.downloads()) == 2
     assert snapshots(store) == [commit]
 
@@ -756,7 +756,7 @@ def test_how_far_it_is_is_told_while_it_fetches(hub, run, store, tmp_path):
     hub.hold = (120_000, threading.Event())
     aside = tmp_path / "run" / "a.json"
     process = spawn(store, hub, transfers=1, progress_file=str(aside))
-    assert hub.holding.acquire(timeout=20)
+    assert hub.holding.acquire(timeout=120)
     path, pause = store / "lab--model" / "progress.json", threading.Event()
     while json.loads(path.read_text())["bytes"] != 120_000:
         assert process.poll() is None
@@ -767,7 +767,7 @@ def test_how_far_it_is_is_told_while_it_fetches(hub, run, store, tmp_path):
         pause.wait(0.05)
     assert (told["what"], told["total"]) == ("fetching weights", 400_000)
     hub.hold[1].set()
-    assert json.loads(process.communicate(timeout=60)[0])["changed"] is True
+    assert json.loads(process.communicate(timeout=120)[0])["changed"] is True
     final = json.loads(path.read_text())
     assert (final["phase"], final["bytes"], final["seconds_left"]) == ("published", 400_000, 0)
     assert not aside.exists()
@@ -782,9 +782,9 @@ def test_two_repositories_at_once(hub, run, store):
     model(hub, "lab/other", seeds=(1, 5))
     hub.hold = (1000, threading.Event())
     first, second = spawn(store, hub), spawn(store, hub, repo="lab/other")
-    assert all(hub.holding.acquire(timeout=20) for _download in range(4))
+    assert all(hub.holding.acquire(timeout=120) for _download in range(4))
     hub.hold[1].set()
-    results = [json.loads(process.communicate(timeout=60)[0]) for process in (first, second)]
+    results = [json.loads(process.communicate(timeout=120)[0]) for process in (first, second)]
     assert [result.get("changed") for result in results] == [True, True], results
 
 
@@ -913,12 +913,12 @@ def test_the_token_is_nowhere(hub, run, store, tmp_path):
     hub.hold = (1000, threading.Event())
     env = {"GIT_TRACE": str(tmp_path / "trace"), "GIT_TRACE_CURL": str(tmp_path / "trace"), "GIT_CURL_VERBOSE": "1"}
     process = spawn(store, hub, env, token=READER)
-    assert hub.holding.acquire(timeout=20)
+    assert hub.holding.acquire(timeout=120)
     lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.parent.exists()]
     assert any(b"git-lfs" in line for line in lines)
     assert not [line for line in lines if READER.encode() in line]
     hub.hold[1].set()
-    out = process.communicate(timeout=60)[0]
+    out = process.communicate(timeout=120)[0]
     assert json.loads(out)["changed"] is True
     refusal = json.dumps(run(repo="lab/nowhere", token=READER))
     assert READER not in out.decode() + refusal

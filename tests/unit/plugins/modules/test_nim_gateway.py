@@ -135,6 +135,7 @@ def test_admitted_switches_under_load_without_a_loss(gateway, nims, run):
         until(lambda: nims["one_b"].checks and nims["two_b"].checks)
         load.more()
         assert set(load.served) == {"one_a", "two_a"}
+        until(lambda: all(one.told for one in passing))
         assert all(one.told[0] == ("waiting for a check of the gateway",) for one in passing)
         nims["one_b"].ready = nims["two_b"].ready = True
         until(lambda: all(one.ended() for one in passing))
@@ -152,7 +153,7 @@ def test_admitted_switches_under_load_without_a_loss(gateway, nims, run):
 
 def test_a_slot_that_is_not_up_in_time_is_left_out(gateway, nims, run):
     run(state="admitted", host="one", slot="a")
-    result = run(state="admitted", host="one", slot="b", up_timeout=0.5)
+    result = run(state="admitted", host="one", slot="b", up_timeout=3)
     assert result["problem"]["code"] == "not_up"
     assert "L7STS" in result["problem"]["evidence"]
     assert f":{nims['one_b'].port}/v1/health/ready" in result["problem"]["evidence"]

@@ -242,11 +242,12 @@ def test_a_second_part_is_refused_and_the_first_goes_on(hosts, published):
     assert hosts[0].part() == first
 
 
-def test_a_part_for_another_snapshot_is_waited_for(hosts, published):
-    hosts[0].start(patience=1)
-    other = hosts[0].module(weights_swarm, state="stopped", commit="6" * 40)
-    time.sleep(1)
-    assert other.poll() is None
+def test_a_part_for_another_snapshot_is_waited_for(hosts, published, tmp_path):
+    hosts[0].start(patience=5)
+    progress = tmp_path / "progress.json"
+    other = hosts[0].module(weights_swarm, state="stopped", commit="6" * 40, progress_file=str(progress))
+    while not progress.exists():
+        assert other.poll() is None
     assert hosts[0].part()  # nobody has ended it
     hosts[0].ask("stopped")
     assert not result(other)["published"]
