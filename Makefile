@@ -88,7 +88,7 @@ endif
 # Another by name, since it fetches AIPerf, of a gigabyte: make molecule SCENARIOS=secrets
 SCENARIOS ?= default generations faults weights airgap fleet rollout
 # The half of them that make test runs at the same time as the others, in a lab of its own: each mostly waits.
-APART := rollout weights fleet airgap
+APART := rollout fleet airgap
 molecule: .venv/dev.stamp
 	./lab/prepare engine browser prometheus
 	for scenario in $(SCENARIOS); do \
