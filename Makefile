@@ -105,8 +105,8 @@ sanity: .venv/dev.stamp
 COMPUTES := lint unit unit38 browser watch sanity
 test: .venv/run.stamp
 	./lab/prepare tools engine browser prometheus
-	tests/side_by_side "python=$(MAKE) .venv/dev.stamp" "lab=$(MAKE) lab"
-	tests/side_by_side "molecule=$(MAKE) molecule SCENARIOS='$(filter-out $(APART),$(SCENARIOS))'" \
+	python tests/side_by_side.py "python=$(MAKE) .venv/dev.stamp" "lab=$(MAKE) lab"
+	python tests/side_by_side.py "molecule=$(MAKE) molecule SCENARIOS='$(filter-out $(APART),$(SCENARIOS))'" \
 	    "apart=$(SUDO) lab/apart $(MAKE) molecule SCENARIOS='$(APART)'" "computed=nice -n 10 $(MAKE) --keep-going $(COMPUTES)"
 	$(MAKE) clean_lab
 

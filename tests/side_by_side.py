@@ -1,8 +1,12 @@
-#!/usr/bin/env python3
-"""Runs shell commands at the same time: tests/side_by_side NAME=COMMAND ...
+# Copyright: the llmops.nim authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-What the first says is shown at once, what the others say when all have ended, and what has failed once more as the last.
-Each one's words are kept in build/NAME.log.
+"""Runs shell commands at the same time.
+
+python tests/side_by_side.py NAME=COMMAND ...
+
+What the first says is shown at once, what the others say when all have ended, and what has failed once more as
+the last. Each one's words are kept in build/NAME.log.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ def begin(name, command):
 def show(name):
     print(f"\n{name}:", flush=True)
     sys.stdout.buffer.write((LOGS / f"{name}.log").read_bytes())
+    sys.stdout.flush()
 
 
 def main(arguments):
